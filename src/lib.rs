@@ -1,0 +1,1 @@
+//! Delivers Open Component Model components to Flux.

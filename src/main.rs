@@ -1,0 +1,2 @@
+//! The `ocm-controller` program.
+fn main() {}
