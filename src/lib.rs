@@ -1,1 +1,9 @@
 //! Delivers Open Component Model components to Flux.
+//!
+//! The data flows one way, and the modules are listed in that order:
+//!
+//! ```text
+//! component version -> descriptor -> resource -> localization / configuration -> snapshot -> Flux objects
+//! ```
+
+pub mod oci;
