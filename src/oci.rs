@@ -4,6 +4,7 @@
 //! that no other module has to check it again before it becomes part of a path or a URL.
 
 mod digest;
+pub mod json;
 mod reference;
 
 pub use digest::{Algorithm, Digest, Hasher};
