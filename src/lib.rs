@@ -6,4 +6,5 @@
 //! component version -> descriptor -> resource -> localization / configuration -> snapshot -> Flux objects
 //! ```
 
+pub mod archive;
 pub mod oci;
