@@ -7,4 +7,5 @@
 //! ```
 
 pub mod archive;
+pub mod edit;
 pub mod oci;
