@@ -9,3 +9,4 @@
 pub mod archive;
 pub mod edit;
 pub mod oci;
+pub mod ocm;
