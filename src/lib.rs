@@ -10,3 +10,4 @@ pub mod archive;
 pub mod edit;
 pub mod oci;
 pub mod ocm;
+pub mod registry;

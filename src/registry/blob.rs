@@ -1,0 +1,367 @@
+//! Blobs as streams that check themselves.
+
+use std::io;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures::Stream;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::runtime::Handle;
+use url::Url;
+
+use super::answer::unwanted;
+use super::body::Body;
+use super::client::Client;
+use super::counters::RequestKind;
+use super::failure::Failure;
+use super::manifest::check_encoding;
+use super::origin::{check_url, without_query};
+use super::transport::{Request, Response, Transport};
+use super::{Class, Error, Result};
+use crate::oci::{Digest, Hasher, RepositoryName};
+
+/// Where a blob comes from.
+pub(super) enum Source {
+    Repository {
+        client: Client,
+        repository: RepositoryName,
+    },
+    Url {
+        transport: Transport,
+        url: Url,
+    },
+}
+
+impl Source {
+    fn transport(&self) -> &Transport {
+        match self {
+            Self::Repository { client, .. } => client.transport(),
+            Self::Url { transport, .. } => transport,
+        }
+    }
+
+    fn described(&self, digest: &Digest) -> String {
+        match self {
+            Self::Repository { client, repository } => {
+                format!("{}@{digest}", client.name(repository))
+            }
+            Self::Url { url, .. } => without_query(url),
+        }
+    }
+
+    async fn get(&self, digest: &Digest, headers: HeaderMap) -> Result<Response, Failure> {
+        match self {
+            Self::Repository { client, repository } => {
+                let path = format!("blobs/{digest}");
+                client
+                    .request(RequestKind::Blob, Method::GET, repository, &path, headers)
+                    .await
+            }
+            Self::Url { transport, url } => {
+                check_url(url)?;
+                let request = Request {
+                    kind: RequestKind::Artifact,
+                    method: Method::GET,
+                    url: url.clone(),
+                    headers,
+                    authorization: None,
+                    body: Bytes::new(),
+                    roots: None,
+                    home: url.clone(),
+                };
+                transport.send(&request).await
+            }
+        }
+    }
+}
+
+/// The bytes of a blob, checked against its digest and size as they flow.
+///
+/// Only a stream that came to its end without an error was the blob: whoever stores the bytes
+/// makes them visible after that and not before. A broken connection is taken up again where it
+/// broke.
+pub struct BlobStream {
+    source: Source,
+    reference: String,
+    digest: Digest,
+    size: Option<u64>,
+    hasher: Option<Hasher>,
+    body: Option<Body>,
+    /// Bytes at the start of the current answer that were handed on from an earlier one.
+    repeated: u64,
+    tries: u32,
+    failed: bool,
+}
+
+impl std::fmt::Debug for BlobStream {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "BlobStream({})", self.reference)
+    }
+}
+
+impl BlobStream {
+    pub(super) async fn open(source: Source, digest: Digest, size: Option<u64>) -> Result<Self> {
+        let mut stream = Self {
+            reference: source.described(&digest),
+            hasher: Some(Hasher::new(digest.algorithm())),
+            source,
+            digest,
+            size,
+            body: None,
+            repeated: 0,
+            tries: 1,
+            failed: false,
+        };
+        match stream.request(0).await {
+            Ok(()) => Ok(stream),
+            Err(failure) => Err(Error::pull_blob(&stream.reference, failure)),
+        }
+    }
+
+    /// The size in bytes that the blob was announced to have.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// The next bytes; `None` once the whole blob has come and is the right one.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        let outcome = self.next_piece().await;
+        if outcome.is_err() {
+            // An error is final: nobody may take what follows for the rest of the blob.
+            self.body = None;
+            self.failed = true;
+        }
+        outcome.map_err(|failure| Error::pull_blob(&self.reference, failure))
+    }
+
+    /// The whole blob, if it is not larger than `limit` bytes.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes> {
+        let reference = self.reference.clone();
+        let too_large = || {
+            let limit = format!("{limit} bytes");
+            let what = "blob";
+            Error::pull_blob(&reference, Failure::TooLarge { what, limit })
+        };
+        if self.size.is_some_and(|size| size > limit as u64) {
+            return Err(too_large());
+        }
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.chunk().await? {
+            if whole.len() + piece.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The blob as a stream; nothing comes after an error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes>> + Send {
+        futures::stream::try_unfold(self, |mut blob| async move {
+            let piece = blob.chunk().await?;
+            Ok(piece.map(|piece| (piece, blob)))
+        })
+    }
+
+    /// The blob for code on a blocking thread. An [`Error`] comes as the cause of the
+    /// [`io::Error`].
+    ///
+    /// # Panics
+    ///
+    /// Reading panics on a thread of the async runtime: use `spawn_blocking`.
+    pub fn into_reader(self, runtime: Handle) -> BlobReader {
+        BlobReader {
+            blob: self,
+            runtime,
+            current: Bytes::new(),
+        }
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let Some(body) = &mut self.body else {
+                if self.failed {
+                    return Err(Failure::invalid("the blob is broken: it failed before"));
+                }
+                return Ok(None);
+            };
+            match body.chunk().await {
+                Ok(Some(piece)) => {
+                    if let Some(piece) = self.take(piece)? {
+                        self.tries = 1;
+                        return Ok(Some(piece));
+                    }
+                }
+                Ok(None) => {
+                    let host = body.host.clone();
+                    if !self.is_short() {
+                        return self.finish();
+                    }
+                    let problem = "the answer ended early".to_owned();
+                    self.resume(Failure::Interrupted { host, problem }).await?;
+                }
+                Err(failure) => self.resume(failure).await?,
+            }
+        }
+    }
+
+    /// Hashes the new part of a piece; `None` if it has come before.
+    fn take(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, Failure> {
+        let repeated = self.repeated.min(piece.len() as u64);
+        self.repeated -= repeated;
+        piece.advance(usize::try_from(repeated).unwrap_or(piece.len()));
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        let received = self.received() + piece.len() as u64;
+        let limit = self.source.transport().settings().limits.blob;
+        if received > self.size.unwrap_or(limit) {
+            let what = "blob";
+            let limit = format!("{} bytes", self.size.unwrap_or(limit));
+            return Err(Failure::TooLarge { what, limit });
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&piece);
+        }
+        Ok(Some(piece))
+    }
+
+    fn received(&self) -> u64 {
+        self.hasher.as_ref().map_or(0, Hasher::length)
+    }
+
+    fn is_short(&self) -> bool {
+        self.repeated > 0 || self.size.is_some_and(|size| self.received() < size)
+    }
+
+    fn finish(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.body = None;
+        let actual = self.hasher.take().map(Hasher::finish);
+        match actual {
+            Some(actual) if actual != self.digest => Err(Failure::Digest {
+                expected: self.digest.clone(),
+                actual,
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes on after `failure`, as often as is worth it without progress.
+    async fn resume(&mut self, failure: Failure) -> Result<(), Failure> {
+        self.body = None;
+        let mut failure = failure;
+        loop {
+            let settings = self.source.transport().settings();
+            if failure.class() != Class::Transient
+                || failure.retry_after().is_some()
+                || self.tries >= settings.limits.tries
+            {
+                return Err(failure);
+            }
+            tokio::time::sleep(self.source.transport().backoff(self.tries)).await;
+            self.tries += 1;
+            match self.request(self.received()).await {
+                Ok(()) => return Ok(()),
+                Err(next) => failure = next,
+            }
+        }
+    }
+
+    /// Asks for the blob from `offset` on, and from its start where that cannot be had.
+    async fn request(&mut self, offset: u64) -> Result<(), Failure> {
+        let mut headers = HeaderMap::new();
+        if offset > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={offset}-"));
+            headers.insert(header::RANGE, range.expect("digits are header text"));
+        }
+        let mut response = self.source.get(&self.digest, headers).await?;
+        let partial = response.status == StatusCode::PARTIAL_CONTENT;
+        let usable = partial && starts_at(&response.headers, offset);
+        let refused = response.status == StatusCode::RANGE_NOT_SATISFIABLE;
+        if offset > 0 && (refused || (partial && !usable)) {
+            drop(response);
+            response = self.source.get(&self.digest, HeaderMap::new()).await?;
+        }
+        self.repeated = match response.status {
+            StatusCode::OK => offset,
+            StatusCode::PARTIAL_CONTENT if offset > 0 && usable => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                return Err(Failure::invalid(
+                    "a part came where the whole was asked for",
+                ));
+            }
+            _ => return Err(unwanted(response).await),
+        };
+        check_encoding(&response.headers)?;
+        self.check_length(&response, offset)?;
+        self.body = Some(response.body);
+        Ok(())
+    }
+
+    /// Compares the announced length with the expected size before a byte is taken.
+    fn check_length(&self, response: &Response, offset: u64) -> Result<(), Failure> {
+        let text = response.headers.get(header::CONTENT_LENGTH);
+        let announced = text.and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
+        let (Some(announced), Some(size)) = (announced, self.size) else {
+            return Ok(());
+        };
+        let expected = size - (offset - self.repeated).min(size);
+        if announced != expected {
+            let kind = response.headers.get(header::CONTENT_TYPE);
+            let kind = kind
+                .and_then(|kind| kind.to_str().ok())
+                .unwrap_or("no Content-Type");
+            let kind: String = kind
+                .chars()
+                .take(100)
+                .flat_map(char::escape_debug)
+                .collect();
+            return Err(Failure::invalid(format!(
+                "answer has {announced} bytes ({kind}) where {expected} were expected"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the part in an answer begins at `offset`.
+fn starts_at(headers: &HeaderMap, offset: u64) -> bool {
+    let range = headers.get(header::CONTENT_RANGE);
+    let range = range.and_then(|range| range.to_str().ok()?.trim().strip_prefix("bytes "));
+    let start = range.and_then(|range| range.split('-').next()?.trim().parse::<u64>().ok());
+    start == Some(offset)
+}
+
+/// A [`BlobStream`] as [`io::Read`], for blocking threads.
+#[derive(Debug)]
+pub struct BlobReader {
+    blob: BlobStream,
+    runtime: Handle,
+    current: Bytes,
+}
+
+impl io::Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if self.current.is_empty() {
+            let piece = self.runtime.block_on(self.blob.chunk());
+            match piece.map_err(io::Error::other)? {
+                Some(piece) => self.current = piece,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+impl Error {
+    fn pull_blob(reference: &str, source: Failure) -> Self {
+        Self::PullBlob {
+            reference: reference.to_owned(),
+            source,
+        }
+    }
+}
