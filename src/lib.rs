@@ -11,3 +11,5 @@ pub mod edit;
 pub mod oci;
 pub mod ocm;
 pub mod registry;
+pub mod snapshot;
+pub mod store;

@@ -1,0 +1,272 @@
+//! The content store: one directory, addressed by digest, that survives a crash at any moment.
+//!
+//! ```text
+//! version                        the layout's version
+//! lock                           held by the process that has the store open
+//! tmp/                           what is being written; emptied at start-up
+//! blobs/<algorithm>/<2>/<hex>    immutable content
+//! refs/tags/<namespace>/<snapshot>/<tag>
+//! refs/derivations/<namespace>/<algorithm>/<2>/<hex>
+//! refs/grants/<namespace>/<algorithm>-<hex>/<digest of the repository's URL>
+//! quarantine/                    content that did not match its digest; emptied at start-up
+//! ```
+//!
+//! **Writing.** Content is hashed on its way into `tmp/`, synced, renamed to its digest, and the
+//! folder is synced: a name is there with all of its bytes or it is not there. Temporary files lie
+//! in one folder because the digest, and so the right folder, is unknown until the last byte; it
+//! is inside the root, so the rename stays on one file system, and start-up has one folder to
+//! clear.
+//!
+//! **Reading.** A name is trusted lazily. The first time a process opens a blob it is hashed
+//! whole, and again whenever its inode, size or times are no longer those that were hashed; later
+//! opens cost one `stat`. A blob that is not what its name says is moved to `quarantine/` and
+//! reported as absent, so that the caller fetches it again. An open [`Blob`] keeps its bytes when
+//! the blob is removed or replaced.
+//!
+//! **Losing** the directory, or any file in it, costs time and never correctness.
+//!
+//! All calls block on the file system: async callers use [`tokio::task::spawn_blocking`].
+
+mod blob;
+mod disk;
+mod pointer;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use tracing::warn;
+
+use crate::oci::Digest;
+
+pub use blob::{Blob, BlobWriter, Stored};
+pub use pointer::TagRecord;
+
+use disk::{Disk, Stamp};
+
+/// The layout that this program writes.
+const LAYOUT_VERSION: u32 = 1;
+
+/// How many blobs can be hashed at the same time before their first use.
+const VERIFYING_SHARDS: usize = 16;
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused; the operation left nothing half done.
+    #[error("failed to {action} {path:?} in the content store")]
+    Access {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+
+    /// The directory was written by a newer program.
+    #[error(
+        "the content store {path:?} has layout version {found:?}, this program knows up to \
+         {LAYOUT_VERSION}; use the newer program or an empty directory"
+    )]
+    NewerLayout {
+        /// The store's root.
+        path: PathBuf,
+        /// What its `version` file says.
+        found: String,
+    },
+
+    /// Another process has the store open.
+    #[error("the content store {path:?} is in use by another process; stop that one first")]
+    InUse {
+        /// The store's root.
+        path: PathBuf,
+    },
+
+    /// The written content is not what was asked for; nothing was stored.
+    #[error("content has digest {found}, expected {expected}; nothing was stored")]
+    Mismatch {
+        /// What the content had to be.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+
+    /// A blob is larger than the caller wants to hold in memory.
+    #[error("blob {digest} has {size} bytes, more than the {limit} that may be read at once")]
+    TooLarge {
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// The caller's limit in bytes.
+        limit: u64,
+    },
+
+    /// A record cannot be written as JSON, or is too long for a pointer file.
+    #[error("failed to encode the record {path:?}: {problem}")]
+    Encode {
+        /// The pointer file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// Whether the device or the quota is full, which goes away when space is made.
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            Self::Access { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            Self::NewerLayout { .. }
+            | Self::InUse { .. }
+            | Self::Mismatch { .. }
+            | Self::TooLarge { .. }
+            | Self::Encode { .. } => false,
+        }
+    }
+
+    fn access(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Access {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// Results of the store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A handle on the store; clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    disk: Disk,
+    /// Blobs whose bytes this process has hashed, and the file that it saw. Names of blobs change
+    /// under this lock only, so that a fresh blob is never quarantined in place of a bad one.
+    verified: Mutex<HashMap<Digest, Stamp>>,
+    /// Two readers of the same unverified blob hash it once, one after the other.
+    verifying: [Mutex<()>; VERIFYING_SHARDS],
+    /// Held open for the lock on it.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store in `root`, which is created where it is absent.
+    ///
+    /// Removes what an interrupted process left in `tmp/` and `quarantine/` without reading a
+    /// blob. Files that the store does not know are left alone. Fails where the layout is newer,
+    /// where another process has the store open, and where the directory cannot be written.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        let disk = Disk::new(root.clone());
+        let version = check_layout(&root)?;
+        disk.ensure_folder(&root)
+            .map_err(Error::access("create", &root))?;
+        let lock_path = root.join("lock");
+        let lock = Disk::lock(&lock_path)
+            .map_err(Error::access("lock", &lock_path))?
+            .ok_or_else(|| Error::InUse { path: root.clone() })?;
+        let store = Self {
+            inner: Arc::new(Inner {
+                disk,
+                verified: Mutex::default(),
+                verifying: std::array::from_fn(|_| Mutex::default()),
+                _lock: lock,
+            }),
+        };
+        store.clear("tmp")?;
+        store.clear("quarantine")?;
+        if version.is_none() {
+            store.replace_file(
+                &root.join("version"),
+                format!("{LAYOUT_VERSION}\n").as_bytes(),
+            )?;
+        }
+        store.check_writable()?;
+        Ok(store)
+    }
+
+    /// Writes, syncs and removes a small file: whether the store can take content now.
+    pub fn check_writable(&self) -> Result<()> {
+        let folder = self.temporary_folder();
+        let attempt = || {
+            let mut file = self.disk().temporary(&folder)?;
+            io::Write::write_all(&mut file, b"probe")?;
+            file.as_file().sync_all()
+        };
+        attempt().map_err(Error::access("write to", &folder))
+    }
+
+    /// Puts `content` under `target` in one step, durably, in place of what was there.
+    fn replace_file(&self, target: &Path, content: &[u8]) -> Result<()> {
+        let attempt = || {
+            let folder = target.parent().unwrap_or(target);
+            self.disk().ensure_folder(folder)?;
+            let mut temporary = self.disk().temporary(&self.temporary_folder())?;
+            io::Write::write_all(&mut temporary, content)?;
+            let (_, path) = Disk::finish(temporary)?;
+            Disk::name_over(path, target)?;
+            disk::sync_folder(folder)
+        };
+        attempt().map_err(Error::access("write", target))
+    }
+
+    /// Removes the files of a folder that only leftovers lie in.
+    fn clear(&self, folder: &str) -> Result<()> {
+        let folder = self.disk().path(folder);
+        let names = Disk::list(&folder).map_err(Error::access("list", &folder))?;
+        for name in names {
+            let path = folder.join(name);
+            // A folder in here is not ours; it is in nobody's way.
+            if path.is_dir() {
+                continue;
+            }
+            Disk::remove(&path).map_err(Error::access("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    fn temporary_folder(&self) -> PathBuf {
+        self.disk().path("tmp")
+    }
+
+    fn disk(&self) -> &Disk {
+        &self.inner.disk
+    }
+}
+
+/// Reads the layout's version before anything is touched; `None` where the store is new.
+fn check_layout(root: &Path) -> Result<Option<u32>> {
+    let path = root.join("version");
+    let found = Disk::read(&path, 64).map_err(Error::access("read", &path))?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let found = String::from_utf8_lossy(&found).trim().to_owned();
+    match found.parse::<u32>() {
+        Ok(version) if version <= LAYOUT_VERSION => Ok(Some(version)),
+        // The file is written whole or not at all, so an unknown text is a layout of the future.
+        _ => {
+            warn!(root = %root.display(), %found, "content store has an unknown layout");
+            Err(Error::NewerLayout {
+                path: root.to_owned(),
+                found,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
