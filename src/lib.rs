@@ -11,5 +11,6 @@ pub mod edit;
 pub mod oci;
 pub mod ocm;
 pub mod registry;
+pub mod serve;
 pub mod snapshot;
 pub mod store;
