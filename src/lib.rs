@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod edit;
+pub mod mutation;
 pub mod oci;
 pub mod ocm;
 pub mod registry;
