@@ -7,10 +7,13 @@
 //! ```
 
 pub mod archive;
+pub mod components;
 pub mod edit;
 pub mod mutation;
 pub mod oci;
 pub mod ocm;
+pub mod pipeline;
+pub mod publish;
 pub mod registry;
 pub mod serve;
 pub mod snapshot;

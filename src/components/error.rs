@@ -1,0 +1,177 @@
+//! What keeps a component version from being read.
+
+use crate::ocm::{self, ComponentName, Identity, Version};
+use crate::{registry, store};
+
+/// The result of this module's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What keeps a component version from being read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry did not list the tags.
+    #[error("failed to list the versions of component {component}")]
+    ListVersions {
+        /// The component.
+        component: ComponentName,
+        /// What the registry said.
+        source: registry::Error,
+    },
+
+    /// A part of the component version cannot be pulled.
+    #[error("failed to read component {component} {version}")]
+    Read {
+        /// The component.
+        component: ComponentName,
+        /// Its version.
+        version: Version,
+        /// What the registry said.
+        source: registry::Error,
+    },
+
+    /// What was pulled is no component version.
+    #[error("component {component} {version} is malformed")]
+    Malformed {
+        /// The component.
+        component: ComponentName,
+        /// Its version.
+        version: Version,
+        /// What does not fit.
+        source: ocm::Error,
+    },
+
+    /// An index names an index.
+    #[error(
+        "component {component} {version} is malformed: an index names an index as the component's manifest"
+    )]
+    NestedIndex {
+        /// The component.
+        component: ComponentName,
+        /// Its version.
+        version: Version,
+    },
+
+    /// The references between components cannot be followed.
+    #[error("failed to follow the component's references")]
+    FollowReferences {
+        /// What does not fit.
+        source: ocm::Error,
+    },
+
+    /// A resource's content cannot be found by its access.
+    #[error("failed to locate the content of resource {resource}")]
+    Locate {
+        /// The resource.
+        resource: Identity,
+        /// What does not fit.
+        source: ocm::Error,
+    },
+
+    /// A resource's content cannot be pulled.
+    #[error("failed to pull the content of resource {resource}")]
+    Pull {
+        /// The resource.
+        resource: Identity,
+        /// What the registry said.
+        source: registry::Error,
+    },
+
+    /// A resource's access is of a type that is read but not fetched.
+    #[error(
+        "resource {resource} has access type {kind:?}, which cannot be fetched: transfer the component with its resources (--copy-resources) into the registry"
+    )]
+    UnsupportedAccess {
+        /// The resource.
+        resource: Identity,
+        /// The access type.
+        kind: String,
+    },
+
+    /// An artifact does not hold the one piece of content that could be published.
+    #[error("resource {resource} is an OCI artifact that cannot be published as files: {problem}")]
+    UnsuitableArtifact {
+        /// The resource.
+        resource: Identity,
+        /// What does not fit.
+        problem: String,
+    },
+
+    /// The content is not what the descriptor says.
+    #[error(
+        "resource {resource} has digest {found} in its access, but {expected} in its descriptor"
+    )]
+    DigestMismatch {
+        /// The resource.
+        resource: Identity,
+        /// What the descriptor says.
+        expected: crate::oci::Digest,
+        /// What the access names.
+        found: crate::oci::Digest,
+    },
+
+    /// The component's name gives no repository name.
+    #[error("failed to name the repository of component {component}")]
+    NameRepository {
+        /// The component.
+        component: ComponentName,
+        /// What does not fit.
+        source: ocm::Error,
+    },
+
+    /// The repository's address is none.
+    #[error("repository {repository:?} cannot be dialled")]
+    Address {
+        /// The repository.
+        repository: String,
+        /// What does not fit.
+        source: registry::Error,
+    },
+
+    /// The content store failed.
+    #[error("failed to use the content store")]
+    Store {
+        /// The cause.
+        source: store::Error,
+    },
+
+    /// The work was broken off by a defect.
+    #[error("the work was broken off")]
+    Aborted {
+        /// The cause.
+        source: tokio::task::JoinError,
+    },
+}
+
+impl Error {
+    pub(super) fn read(
+        component: &ComponentName,
+        version: &Version,
+        source: registry::Error,
+    ) -> Self {
+        Self::Read {
+            component: component.clone(),
+            version: version.clone(),
+            source,
+        }
+    }
+
+    /// The registry's part in the error, if it has one.
+    pub fn registry(&self) -> Option<&registry::Error> {
+        match self {
+            Self::ListVersions { source, .. }
+            | Self::Read { source, .. }
+            | Self::Pull { source, .. }
+            | Self::Address { source, .. } => Some(source),
+            Self::Malformed { .. }
+            | Self::NestedIndex { .. }
+            | Self::FollowReferences { .. }
+            | Self::Locate { .. }
+            | Self::UnsupportedAccess { .. }
+            | Self::UnsuitableArtifact { .. }
+            | Self::DigestMismatch { .. }
+            | Self::NameRepository { .. }
+            | Self::Store { .. }
+            | Self::Aborted { .. } => None,
+        }
+    }
+}
