@@ -6,6 +6,7 @@
 //! component version -> descriptor -> resource -> localization / configuration -> snapshot -> Flux objects
 //! ```
 
+pub mod api;
 pub mod archive;
 pub mod components;
 pub mod edit;
