@@ -9,6 +9,7 @@
 pub mod api;
 pub mod archive;
 pub mod components;
+pub mod deploy;
 pub mod edit;
 pub mod mutation;
 pub mod oci;
