@@ -8,7 +8,9 @@
 
 pub mod api;
 pub mod archive;
+pub mod cli;
 pub mod components;
+pub mod controller;
 pub mod deploy;
 pub mod edit;
 pub mod mutation;
@@ -20,3 +22,4 @@ pub mod registry;
 pub mod serve;
 pub mod snapshot;
 pub mod store;
+pub mod telemetry;

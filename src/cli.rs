@@ -1,0 +1,102 @@
+//! The command line: arguments in, checked once, settings out.
+
+mod crds;
+mod flags;
+mod run;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub struct Invocation {
+    arguments: Arguments,
+    ignored: Vec<&'static str>,
+}
+
+/// Delivers Open Component Model components from a private registry to Flux.
+#[derive(Debug, Parser)]
+#[command(name = "ocm-controller", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controllers and the registry that Flux pulls from.
+    Run(Box<run::RunArguments>),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+}
+
+/// What keeps a command from doing its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Standard output is closed or full.
+    #[error("failed to write to standard output")]
+    WriteOutput {
+        /// The cause.
+        source: io::Error,
+    },
+
+    /// A definition cannot be written as YAML.
+    #[error("failed to write {name:?} as YAML")]
+    WriteYaml {
+        /// The definition.
+        name: String,
+        /// The cause.
+        source: serde_yaml::Error,
+    },
+
+    /// The operator could not start, or had to stop.
+    #[error("failed to run the operator")]
+    Run {
+        /// The cause.
+        source: Box<run::Error>,
+    },
+}
+
+impl Error {
+    /// Standard output failed.
+    pub fn write_output(source: io::Error) -> Self {
+        Self::WriteOutput { source }
+    }
+}
+
+/// Reads the arguments, program name first, as [`execute`] takes them; ends the program where they
+/// cannot be used. Those that only the Go ocm-controller knows are set aside.
+pub fn parse(arguments: impl IntoIterator<Item = String>) -> Invocation {
+    let (arguments, ignored) = flags::sort(arguments);
+    Invocation {
+        arguments: Arguments::parse_from(arguments),
+        ignored,
+    }
+}
+
+/// Runs the command that was asked for; standard output is `output`.
+pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<ExitCode, Error> {
+    match invocation.arguments.command {
+        Command::Run(arguments) => {
+            let run = run::run(*arguments, &invocation.ignored).await;
+            run.map_err(|source| Error::Run {
+                source: Box::new(source),
+            })?;
+        }
+        Command::Crds => crds::print(output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says on standard error why the program ends, and gives its exit code.
+pub fn report(error: &dyn std::error::Error) -> ExitCode {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(
+        io::stderr(),
+        "ocm-controller: {}",
+        crate::controller::chain(error)
+    );
+    ExitCode::FAILURE
+}

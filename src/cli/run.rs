@@ -1,0 +1,288 @@
+//! `ocm-controller run`: the controllers, and the registry that Flux pulls from.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use clap::{ArgAction, Args};
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::archive::Limits;
+use crate::components::Components;
+use crate::controller::{Controllers, OnRepublish, Settings};
+use crate::pipeline::Pipeline;
+use crate::registry::{self, Override, Pool, Transport};
+use crate::serve::admin::{Readiness, health_router, metrics_router};
+use crate::serve::distribution::{self, Anyone};
+use crate::serve::{self, Plain};
+use crate::store::{self, Store};
+use crate::telemetry::{self, LogFormat};
+
+/// The check that passes once all caches are filled.
+const CACHES: &str = "caches";
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// A kubeconfig file; without it KUBECONFIG, or the Pod's own account.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Where content is kept. Losing it costs time, never correctness.
+    #[arg(long, value_name = "DIR", default_value = "/data")]
+    data_dir: PathBuf,
+
+    /// The address under which Flux reaches this program's registry.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "OCI_REGISTRY_LOCALHOST",
+        default_value = "registry.ocm-system.svc.cluster.local:5000"
+    )]
+    oci_registry_addr: String,
+
+    /// Where this program's registry listens.
+    #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":5000", value_parser = socket)]
+    registry_listen: SocketAddr,
+
+    /// Where metrics are served.
+    #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":9443", value_parser = socket)]
+    metrics_bind_address: SocketAddr,
+
+    /// Where the health probes are served.
+    #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":8081", value_parser = socket)]
+    health_probe_bind_address: SocketAddr,
+
+    /// How many objects of a kind are reconciled at once.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    concurrent: u16,
+
+    /// Dial ADDR:PORT for HOST, and keep name, TLS name and credentials. Repeatable.
+    #[arg(long, value_name = "HOST[:PORT]=ADDR:PORT")]
+    resolve: Vec<Override>,
+
+    /// PEM file with certificate authorities to trust besides the system's. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Vec<PathBuf>,
+
+    /// Allow registries on loopback addresses (for tests and demonstrations).
+    #[arg(long)]
+    allow_loopback: bool,
+
+    /// Refuse references into other namespaces.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_cross_namespace_refs: bool,
+
+    /// What to do about a version in use that is pushed again with other content.
+    #[arg(long, value_enum, default_value_t = OnRepublish::Accept)]
+    on_republish: OnRepublish,
+
+    /// Let a localization rule create the path that it names.
+    #[arg(long)]
+    lenient_localization: bool,
+
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+
+    /// Which log lines are written, such as `info` or `ocm_controller=debug,warn`.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log_level: String,
+}
+
+/// What keeps the operator from running.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to set up logging")]
+    Logging { source: telemetry::Error },
+
+    #[error("failed to read --ca-file {path:?}")]
+    ReadCa {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+
+    #[error("failed to set up the client of registries")]
+    Transport { source: registry::Error },
+
+    #[error("failed to open the content store in --data-dir {path:?}")]
+    OpenStore { path: PathBuf, source: store::Error },
+
+    #[error("failed to listen on {address} (--{flag})")]
+    Listen {
+        flag: &'static str,
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+
+    #[error("failed to listen for signals")]
+    Signals { source: std::io::Error },
+
+    #[error("failed to read the kubeconfig")]
+    ReadKubeconfig {
+        source: kube::config::KubeconfigError,
+    },
+
+    #[error("failed to find the cluster: give --kubeconfig, set KUBECONFIG, or run in a Pod")]
+    InferConfig {
+        source: kube::config::InferConfigError,
+    },
+
+    #[error("failed to set up the client of the API server")]
+    Client { source: Box<kube::Error> },
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Result<(), Error> {
+    telemetry::init(arguments.log_format, &arguments.log_level)
+        .map_err(|source| Error::Logging { source })?;
+    if !ignored.is_empty() {
+        info!(flags = ?ignored, "ignored flags that have no meaning here");
+    }
+    let shutdown = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(stop_on_signal(shutdown.clone())?);
+
+    let store = Store::open(&arguments.data_dir).map_err(|source| Error::OpenStore {
+        path: arguments.data_dir.clone(),
+        source,
+    })?;
+    let transport = arguments.transport()?;
+    let components = Components::new(Pool::new(transport), store.clone());
+    let pipeline = Pipeline::new(components, store.clone(), Limits::default());
+    let client = arguments.client().await?;
+    let controllers = Controllers::new(client, arguments.settings(), pipeline);
+
+    let readiness = Readiness::awaiting([CACHES]);
+    let endpoints = [
+        (
+            "registry-listen",
+            arguments.registry_listen,
+            distribution::router(store, Arc::new(Anyone)),
+        ),
+        (
+            "health-probe-bind-address",
+            arguments.health_probe_bind_address,
+            health_router(readiness.clone()),
+        ),
+        (
+            "metrics-bind-address",
+            arguments.metrics_bind_address,
+            metrics_router(String::new),
+        ),
+    ];
+    for (flag, address, router) in endpoints {
+        tasks.spawn(endpoint(flag, address, router, shutdown.clone()).await?);
+    }
+    controllers
+        .run(move || readiness.pass(CACHES), shutdown)
+        .await;
+    tasks.join_all().await;
+    Ok(())
+}
+
+/// Binds now, so that a taken port is an error at the start; serves when it is run.
+async fn endpoint(
+    flag: &'static str,
+    address: SocketAddr,
+    router: Router,
+    shutdown: CancellationToken,
+) -> Result<impl Future<Output = ()>, Error> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen {
+            flag,
+            address,
+            source,
+        })?;
+    Ok(serve::listen(
+        listener,
+        Plain,
+        router,
+        serve::Limits::default(),
+        shutdown,
+    ))
+}
+
+fn stop_on_signal(shutdown: CancellationToken) -> Result<impl Future<Output = ()>, Error> {
+    let listen = |kind| signal(kind).map_err(|source| Error::Signals { source });
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping");
+        shutdown.cancel();
+    })
+}
+
+impl RunArguments {
+    fn transport(&self) -> Result<Transport, Error> {
+        let mut roots = Vec::new();
+        for path in &self.ca_file {
+            let pem = std::fs::read(path).map_err(|source| Error::ReadCa {
+                path: path.clone(),
+                source,
+            })?;
+            roots.extend(pem);
+            roots.push(b'\n');
+        }
+        let settings = registry::Settings {
+            overrides: self.resolve.clone(),
+            allow_loopback: self.allow_loopback,
+            extra_roots: (!roots.is_empty()).then_some(roots),
+            user_agent: Some(concat!("ocm-controller/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..registry::Settings::default()
+        };
+        Transport::new(settings).map_err(|source| Error::Transport { source })
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            registry_address: self.oci_registry_addr.clone(),
+            concurrent: self.concurrent,
+            no_cross_namespace_refs: self.no_cross_namespace_refs,
+            on_republish: self.on_republish,
+            lenient_localization: self.lenient_localization,
+        }
+    }
+
+    async fn client(&self) -> Result<Client, Error> {
+        let config = match &self.kubeconfig {
+            Some(path) => {
+                let kubeconfig = Kubeconfig::read_from(path)
+                    .map_err(|source| Error::ReadKubeconfig { source })?;
+                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await
+                    .map_err(|source| Error::ReadKubeconfig { source })?
+            }
+            None => kube::Config::infer()
+                .await
+                .map_err(|source| Error::InferConfig { source })?,
+        };
+        Client::try_from(config).map_err(|source| Error::Client {
+            source: Box::new(source),
+        })
+    }
+}
+
+/// An address to listen on; without a host, on all of them.
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.to_owned()
+    };
+    full.parse()
+        .map_err(|_| format!("{text:?} is not of the form [ADDRESS]:PORT"))
+}

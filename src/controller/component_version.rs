@@ -1,0 +1,396 @@
+//! ComponentVersion: gather (credentials, tags, descriptors) -> choose (pure) -> publish
+//! (ComponentDescriptors, status).
+
+mod choose;
+mod descriptors;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+
+use super::apply;
+use super::context::{Context, OnRepublish};
+use super::credentials;
+use super::driver::Reconcile;
+use super::outcome::{Fault, Note, Outcome, Retry, retry_of};
+use crate::api::{ComponentVersion, ComponentVersionStatus, Reason};
+use crate::components::{self, Place, Resolved};
+use crate::oci::Digest;
+use crate::ocm::{self, ComponentName, Constraint, OcmRepository, Version};
+use crate::registry::Credentials;
+use crate::snapshot::{self, Namespace};
+
+/// What can go wrong with a ComponentVersion.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("spec.{field} cannot be used")]
+    ParseSpec {
+        field: &'static str,
+        source: ocm::Error,
+    },
+
+    #[error("the namespace cannot be used")]
+    ParseNamespace { source: snapshot::Error },
+
+    #[error("authentication failed for repository: {repository}")]
+    ReadCredentials {
+        repository: String,
+        source: credentials::Error,
+    },
+
+    #[error("version check failed for {component} {constraint}")]
+    CheckVersion {
+        component: String,
+        constraint: String,
+        source: components::Error,
+    },
+
+    #[error(
+        "version check failed for {component} {constraint} with error: no matching versions found for constraint '{constraint}'; {found}"
+    )]
+    NoMatch {
+        component: String,
+        constraint: String,
+        found: String,
+    },
+
+    #[error(
+        "failed to verify {component} with constraint {constraint}: spec.verify is set, and this version of the controller cannot verify signatures yet; nothing is deployed"
+    )]
+    Verify {
+        component: String,
+        constraint: String,
+    },
+
+    #[error(
+        "failed to replicate {component}: spec.destination is set, and this version of the controller cannot replicate yet"
+    )]
+    Replicate { component: String },
+
+    #[error("failed to read version {version}")]
+    ReadVersion {
+        version: Version,
+        source: components::Error,
+    },
+
+    #[error("failed to read what version {version} refers to")]
+    FollowReferences {
+        version: Version,
+        source: components::Error,
+    },
+
+    #[error("failed to write ComponentDescriptor {name}")]
+    WriteDescriptor { name: String, source: apply::Error },
+}
+
+impl Fault for Error {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::ParseSpec {
+                field: "version.semver",
+                ..
+            }
+            | Self::CheckVersion { .. }
+            | Self::NoMatch { .. } => Reason::CheckVersionFailed,
+            Self::ParseSpec { .. } | Self::ParseNamespace { .. } => Reason::InvalidSpec,
+            Self::ReadCredentials { .. } => Reason::AuthenticatedContextCreationFailed,
+            Self::Verify { .. } => Reason::ComponentVerificationFailed,
+            Self::Replicate { .. } => Reason::TransferFailed,
+            Self::ReadVersion { .. } => Reason::ComponentVersionInvalid,
+            Self::FollowReferences { .. } => Reason::ParseReferencesFailed,
+            Self::WriteDescriptor { .. } => Reason::CreateOrUpdateComponentDescriptorFailed,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::ParseSpec { .. }
+            | Self::ParseNamespace { .. }
+            | Self::Verify { .. }
+            | Self::Replicate { .. } => Retry::OnChange,
+            Self::ReadCredentials { .. } | Self::NoMatch { .. } => Retry::Backoff,
+            Self::CheckVersion { source, .. }
+            | Self::ReadVersion { source, .. }
+            | Self::FollowReferences { source, .. } => retry_of(source),
+            Self::WriteDescriptor { source, .. } => source.retry(),
+        }
+    }
+}
+
+/// What a ComponentVersion asks for, parsed.
+struct Wanted {
+    component: ComponentName,
+    constraint: Constraint,
+    repository: OcmRepository,
+}
+
+/// The version that is taken, and what is to be said about it.
+struct Chosen {
+    version: Version,
+    digest: Digest,
+    notes: Vec<Note>,
+}
+
+impl Reconcile for ComponentVersion {
+    const NAME: &'static str = "component_version";
+    type Status = ComponentVersionStatus;
+    type Error = Error;
+
+    fn status(&self) -> Option<&ComponentVersionStatus> {
+        self.status.as_ref()
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend.unwrap_or_default()
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(self.spec.interval.into())
+    }
+
+    async fn reconcile(&self, context: &Context) -> Result<Outcome<ComponentVersionStatus>, Error> {
+        let wanted = self.wanted()?;
+        let place = self.place(context, &wanted).await?;
+        let chosen = self.choose(context, &place, &wanted).await?;
+        let closure = self.closure(context, &place, &wanted, &chosen).await?;
+        self.publish(context, &closure).await?;
+        let status = ComponentVersionStatus {
+            component_descriptor: descriptors::tree(self, &closure),
+            reconciled_version: Some(chosen.version.to_string()),
+            digest: Some(chosen.digest.to_string()),
+            replicated_repository_url: Some(self.spec.repository.url.clone()),
+            ..self.status.clone().unwrap_or_default()
+        };
+        let message = format!("Applied version: {}", chosen.version);
+        let about = format!("{}:{}", wanted.component, chosen.version);
+        Ok(Outcome::ready(status, message)
+            .again_after(self.spec.interval.into())
+            .noting(chosen.notes)
+            .about("component_version", about))
+    }
+}
+
+impl ComponentVersion {
+    fn wanted(&self) -> Result<Wanted, Error> {
+        let spec = &self.spec;
+        if spec
+            .verify
+            .as_ref()
+            .is_some_and(|signatures| !signatures.is_empty())
+        {
+            return Err(Error::Verify {
+                component: spec.component.clone(),
+                constraint: self.constraint(),
+            });
+        }
+        if spec.destination.is_some() {
+            return Err(Error::Replicate {
+                component: spec.component.clone(),
+            });
+        }
+        let parse = |field| move |source| Error::ParseSpec { field, source };
+        Ok(Wanted {
+            component: spec.component.parse().map_err(parse("component"))?,
+            constraint: self.constraint().parse().map_err(parse("version.semver"))?,
+            repository: spec
+                .repository
+                .url
+                .parse()
+                .map_err(parse("repository.url"))?,
+        })
+    }
+
+    fn constraint(&self) -> String {
+        self.spec.version.semver.clone().unwrap_or_default()
+    }
+
+    async fn place(&self, context: &Context, wanted: &Wanted) -> Result<Place, Error> {
+        let credentials =
+            context
+                .credentials
+                .read(self)
+                .await
+                .map_err(|source| Error::ReadCredentials {
+                    repository: self.spec.repository.url.clone(),
+                    source,
+                })?;
+        place(self, wanted.repository.clone(), credentials)
+    }
+
+    /// Chooses the version, and resolves its tag: from here on there are only digests.
+    async fn choose(
+        &self,
+        context: &Context,
+        place: &Place,
+        wanted: &Wanted,
+    ) -> Result<Chosen, Error> {
+        let components = context.pipeline.components();
+        let check = |source| Error::CheckVersion {
+            component: self.spec.component.clone(),
+            constraint: self.constraint(),
+            source,
+        };
+        let available = components
+            .versions(place, &wanted.component)
+            .await
+            .map_err(check)?;
+        let current = self.in_use(wanted);
+        let (version, is_listed) = choose::choose(
+            &wanted.constraint,
+            current.as_ref().map(|(version, _)| version),
+            &available,
+        )
+        .ok_or_else(|| Error::NoMatch {
+            component: self.spec.component.clone(),
+            constraint: self.constraint(),
+            found: choose::summary(&available),
+        })?;
+        let kept = current
+            .filter(|(current, _)| *current == version)
+            .map(|(_, digest)| digest);
+        if let (false, Some(digest)) = (is_listed, kept.clone()) {
+            let message =
+                format!("version {version} is no longer listed by the repository; it stays in use");
+            let note = Note {
+                reason: Reason::ComponentVersionInvalid,
+                message,
+            };
+            return Ok(Chosen {
+                version,
+                digest,
+                notes: vec![note],
+            });
+        }
+        let found = components
+            .resolve(place, &wanted.component, &version)
+            .await
+            .map_err(check)?;
+        let (digest, notes) = settle(context.settings.on_republish, &version, kept, found);
+        Ok(Chosen {
+            version,
+            digest,
+            notes,
+        })
+    }
+
+    /// The version in use and its digest, if it comes from where the spec points now.
+    fn in_use(&self, wanted: &Wanted) -> Option<(Version, Digest)> {
+        let status = self.status.as_ref()?;
+        let is_same_place =
+            status.replicated_repository_url.as_ref() == Some(&self.spec.repository.url);
+        let is_same_component =
+            status.component_descriptor.as_ref()?.name == wanted.component.as_str();
+        if !is_same_place || !is_same_component {
+            return None;
+        }
+        let version = status.reconciled_version.as_deref()?.parse().ok()?;
+        Some((version, status.digest.as_deref()?.parse().ok()?))
+    }
+
+    async fn closure(
+        &self,
+        context: &Context,
+        place: &Place,
+        wanted: &Wanted,
+        chosen: &Chosen,
+    ) -> Result<Vec<Resolved>, Error> {
+        let components = context.pipeline.components();
+        let version = &chosen.version;
+        let root = components
+            .read(place, &wanted.component, version, &chosen.digest)
+            .await
+            .map_err(|source| Error::ReadVersion {
+                version: version.clone(),
+                source,
+            })?;
+        components
+            .closure(place, root)
+            .await
+            .map_err(|source| Error::FollowReferences {
+                version: version.clone(),
+                source,
+            })
+    }
+
+    async fn publish(&self, context: &Context, closure: &[Resolved]) -> Result<(), Error> {
+        for resolved in closure {
+            let object = descriptors::object(self, resolved);
+            let name = object.name_any();
+            descriptors::write(self, context, &object)
+                .await
+                .map_err(|source| Error::WriteDescriptor { name, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// Where `component` is read, on its own behalf.
+pub(super) fn place(
+    component: &ComponentVersion,
+    repository: OcmRepository,
+    credentials: Arc<Credentials>,
+) -> Result<Place, Error> {
+    let namespace: Namespace = component
+        .namespace()
+        .unwrap_or_default()
+        .parse()
+        .map_err(|source| Error::ParseNamespace { source })?;
+    Ok(Place {
+        repository,
+        credentials,
+        namespace,
+    })
+}
+
+/// Decides about a version in use whose tag names other content now; either way it is said.
+fn settle(
+    policy: OnRepublish,
+    version: &Version,
+    kept: Option<Digest>,
+    found: Digest,
+) -> (Digest, Vec<Note>) {
+    let Some(kept) = kept.filter(|kept| *kept != found) else {
+        return (found, Vec::new());
+    };
+    let (digest, what) = match policy {
+        OnRepublish::Accept => (found.clone(), "the new content is taken"),
+        OnRepublish::Hold => (
+            kept.clone(),
+            "the content in use is kept (--on-republish=hold)",
+        ),
+    };
+    let message =
+        format!("version {version} was pushed again: it was {kept} and is {found} now; {what}");
+    (
+        digest,
+        vec![Note {
+            reason: Reason::ComponentVersionRepublished,
+            message,
+        }],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn republished_version_is_never_taken_or_held_silently() {
+        let (old, new) = (Digest::of("old"), Digest::of("new"));
+        let version: Version = "1.0.0".parse().unwrap();
+        let (digest, notes) = settle(
+            OnRepublish::Accept,
+            &version,
+            Some(old.clone()),
+            new.clone(),
+        );
+        assert_eq!((digest, notes.len()), (new.clone(), 1));
+        let (digest, notes) = settle(OnRepublish::Hold, &version, Some(old.clone()), new.clone());
+        assert_eq!((digest, notes.len()), (old.clone(), 1));
+        assert!(notes[0].message.contains(&old.to_string()));
+        assert!(notes[0].message.contains(&new.to_string()));
+        let (digest, notes) = settle(OnRepublish::Hold, &version, Some(new.clone()), new.clone());
+        assert_eq!((digest, notes.len()), (new, 0));
+    }
+}

@@ -1,0 +1,122 @@
+//! Which version is taken: the highest that the constraint accepts, and never silently an older.
+
+use crate::ocm::{Constraint, Version};
+
+/// How many versions a message names at most.
+const SHOWN: usize = 10;
+
+/// The version to take, and whether it is among those `available`.
+///
+/// The version in use is left for a newer one that the constraint accepts, or when the constraint
+/// no longer accepts it. It is not left for an older one because it has vanished.
+pub(super) fn choose(
+    constraint: &Constraint,
+    current: Option<&Version>,
+    available: &[Version],
+) -> Option<(Version, bool)> {
+    let latest = constraint.best_match(available);
+    let current = current.filter(|current| constraint.accepts(current));
+    let version = match (current, latest) {
+        (Some(current), Some(latest)) if latest.is_newer_than(current) => latest,
+        (Some(current), _) => current,
+        (None, latest) => latest?,
+    };
+    Some((version.clone(), available.contains(version)))
+}
+
+/// What there is, for the message that nothing of it fits.
+pub(super) fn summary(available: &[Version]) -> String {
+    if available.is_empty() {
+        return "the repository lists no versions".to_owned();
+    }
+    let mut sorted: Vec<&Version> = available.iter().collect();
+    sorted.sort_by(|left, right| right.precedence(left));
+    let shown: Vec<String> = sorted.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = sorted.len().saturating_sub(SHOWN);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!("the repository has {}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(texts: &[&str]) -> Vec<Version> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn chosen(
+        constraint: &str,
+        current: Option<&str>,
+        available: &[&str],
+    ) -> Option<(String, bool)> {
+        let current: Option<Version> = current.map(|text| text.parse().unwrap());
+        choose(
+            &constraint.parse().unwrap(),
+            current.as_ref(),
+            &versions(available),
+        )
+        .map(|(version, is_listed)| (version.to_string(), is_listed))
+    }
+
+    /// The decision table of the original's own tests.
+    #[test]
+    fn version_in_use_is_left_only_for_a_newer_one_or_when_excluded() {
+        let cases = [
+            (">=0.0.2", Some("0.0.3"), "0.0.3", "0.0.3"),
+            (">=0.0.2", Some("0.0.1"), "0.0.2", "0.0.2"),
+            ("=0.0.3", Some("0.0.2"), "0.0.3", "0.0.3"),
+            ("!=0.0.3", Some("0.0.3"), "0.0.2", "0.0.2"),
+            ("!=0.0.3", Some("0.0.3"), "0.0.4", "0.0.4"),
+            (">=0.0.3", Some("0.0.4"), "0.0.3", "0.0.4"),
+            (">=0.0.0", None, "0.0.0", "0.0.0"),
+        ];
+        for (constraint, current, latest, expected) in cases {
+            let found = chosen(constraint, current, &[latest]);
+            assert_eq!(
+                found.map(|(version, _)| version).as_deref(),
+                Some(expected),
+                "{constraint}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_of_the_version_is_kept() {
+        let available = ["v0.0.1", "v0.0.2", "v0.0.4", "v0.0.5"];
+        let cases = [
+            (">v0.0.1", "v0.0.5"),
+            ("v0.0.1", "v0.0.1"),
+            ("<=v0.0.2", "v0.0.2"),
+            ("=v0.0.1", "v0.0.1"),
+            ("!=v0.0.4", "v0.0.5"),
+        ];
+        for (constraint, expected) in cases {
+            assert_eq!(
+                chosen(constraint, None, &available),
+                Some((expected.to_owned(), true))
+            );
+        }
+    }
+
+    #[test]
+    fn b58_vanished_version_stays_and_is_known_to_have_vanished() {
+        assert_eq!(
+            chosen(">=1", Some("2.0.0"), &["1.0.0"]),
+            Some(("2.0.0".to_owned(), false))
+        );
+    }
+
+    #[test]
+    fn nothing_that_fits_is_nothing() {
+        assert_eq!(chosen(">=2", None, &["1.0.0"]), None);
+        assert_eq!(
+            summary(&versions(&["1.0.0", "1.2.0"])),
+            "the repository has 1.2.0, 1.0.0"
+        );
+    }
+}

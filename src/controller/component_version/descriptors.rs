@@ -1,0 +1,140 @@
+//! ComponentDescriptor objects, and the tree of them in a ComponentVersion's status.
+
+use std::collections::{BTreeMap, HashSet};
+
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+
+use crate::api::{ComponentDescriptor, ComponentVersion, DescriptorName, DescriptorReference};
+use crate::components::Resolved;
+use crate::controller::apply::{self, Creation, manager_of, owner_reference};
+use crate::controller::context::Context;
+use crate::controller::lookup::get;
+use crate::ocm::{Descriptor, Identity, Reference, descriptor_name};
+
+/// The ComponentDescriptor object of a component version, owned by `owner` among others.
+pub(super) fn object(owner: &ComponentVersion, resolved: &Resolved) -> DynamicObject {
+    let descriptor = &resolved.component.descriptor;
+    let name = name_of(descriptor, &resolved.extra_identity);
+    let mut spec = json!({"version": descriptor.version.to_string()});
+    if let (Value::Object(into), Value::Object(from)) = (&mut spec, descriptor.to_v3alpha1_spec()) {
+        into.extend(from);
+    }
+    let mut object = DynamicObject::new(&name, &kind()).data(json!({"spec": spec}));
+    object.metadata.namespace = owner.namespace();
+    object.metadata.labels = Some(descriptor.object_labels()).filter(|labels| !labels.is_empty());
+    object.metadata.owner_references = Some(vec![owner_reference(owner)]);
+    object
+}
+
+/// Writes `object`. Several component versions may own it, so each speaks for its own part.
+pub(super) async fn write(
+    owner: &ComponentVersion,
+    context: &Context,
+    object: &DynamicObject,
+) -> Result<(), apply::Error> {
+    let namespace = owner.namespace().unwrap_or_default();
+    let seen = get(
+        &context.caches.component_descriptors,
+        &namespace,
+        &object.name_any(),
+    );
+    let seen = seen.as_ref().map(|seen| &seen.metadata);
+    context
+        .applier
+        .apply(&kind(), object, &manager_of(owner), Creation::Apply, seen)
+        .await
+}
+
+fn kind() -> ApiResource {
+    ApiResource::erase::<ComponentDescriptor>(&())
+}
+
+fn name_of(descriptor: &Descriptor, extra_identity: &Identity) -> String {
+    descriptor_name(&descriptor.name, &descriptor.version, extra_identity)
+}
+
+/// The tree of references below the root. A component that several refer to has its own
+/// references only where it comes first, so that the tree cannot outgrow what was read.
+pub(super) fn tree(owner: &ComponentVersion, closure: &[Resolved]) -> Option<DescriptorReference> {
+    let root = closure.first()?;
+    let builder = Tree {
+        closure,
+        namespace: owner.namespace(),
+    };
+    let mut expanded = HashSet::from([0]);
+    let name = root.component.descriptor.name.as_str();
+    let references = builder.children(root, &mut expanded);
+    Some(builder.node(name, root, references))
+}
+
+struct Tree<'a> {
+    closure: &'a [Resolved],
+    namespace: Option<String>,
+}
+
+impl Tree<'_> {
+    fn children(
+        &self,
+        parent: &Resolved,
+        expanded: &mut HashSet<usize>,
+    ) -> Vec<DescriptorReference> {
+        let references = &parent.component.descriptor.references;
+        references
+            .iter()
+            .filter_map(|reference| self.child(reference, expanded))
+            .collect()
+    }
+
+    /// The depth of the recursion is that of the walk, which is bounded.
+    fn child(
+        &self,
+        reference: &Reference,
+        expanded: &mut HashSet<usize>,
+    ) -> Option<DescriptorReference> {
+        let at = self.closure.iter().position(|found| {
+            let descriptor = &found.component.descriptor;
+            descriptor.name == reference.component_name && descriptor.version == reference.version
+        })?;
+        let resolved = &self.closure[at];
+        let references = if expanded.insert(at) {
+            self.children(resolved, expanded)
+        } else {
+            Vec::new()
+        };
+        let node = self.node(&reference.name, resolved, references);
+        Some(DescriptorReference {
+            extra_identity: map(&reference.extra_identity),
+            ..node
+        })
+    }
+
+    fn node(
+        &self,
+        name: &str,
+        resolved: &Resolved,
+        references: Vec<DescriptorReference>,
+    ) -> DescriptorReference {
+        let descriptor = &resolved.component.descriptor;
+        DescriptorReference {
+            name: name.to_owned(),
+            version: descriptor.version.to_string(),
+            extra_identity: BTreeMap::new(),
+            component_descriptor_ref: Some(DescriptorName {
+                name: name_of(descriptor, &resolved.extra_identity),
+                namespace: self.namespace.clone(),
+            }),
+            digest: Some(resolved.component.digest.to_string()),
+            references,
+        }
+    }
+}
+
+fn map(identity: &Identity) -> BTreeMap<String, String> {
+    identity
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}

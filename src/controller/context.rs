@@ -1,0 +1,67 @@
+//! What every reconciler is given: the client, the stores of the watches, content, settings.
+
+use kube::Client;
+use kube::api::DynamicObject;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::Store as Cache;
+
+use super::apply::Applier;
+use super::credentials::CredentialCache;
+use super::driver::Memories;
+use super::events::Events;
+use crate::api::{
+    ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
+    Snapshot,
+};
+use crate::pipeline::Pipeline;
+
+/// How the controllers behave; checked once at the start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The address under which Flux reaches the registry of this program: `HOST:PORT`.
+    pub registry_address: String,
+    /// How many objects of a kind are reconciled at once.
+    pub concurrent: u16,
+    /// Whether references into other namespaces are refused.
+    pub no_cross_namespace_refs: bool,
+    /// What to do about a version that is pushed again with other content.
+    pub on_republish: OnRepublish,
+    /// Whether a localization rule may create the path that it names.
+    pub lenient_localization: bool,
+}
+
+/// What to do about a version in use that is pushed again with other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnRepublish {
+    /// Take the new content, and tell of it.
+    Accept,
+    /// Keep the content that is in use, and tell of it.
+    Hold,
+}
+
+/// What every reconciler is given.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+    pub(super) pipeline: Pipeline,
+    pub(super) credentials: CredentialCache,
+    pub(super) caches: Caches,
+    pub(super) applier: Applier,
+    pub(super) events: Events,
+    pub(super) memories: Memories,
+}
+
+/// What the watches show.
+#[derive(Clone)]
+pub(super) struct Caches {
+    pub(super) component_versions: Cache<ComponentVersion>,
+    pub(super) component_descriptors: Cache<PartialObjectMeta<ComponentDescriptor>>,
+    pub(super) resources: Cache<OcmResource>,
+    pub(super) localizations: Cache<Localization>,
+    pub(super) configurations: Cache<Configuration>,
+    pub(super) snapshots: Cache<Snapshot>,
+    pub(super) flux_deployers: Cache<FluxDeployer>,
+    pub(super) oci_repositories: Cache<DynamicObject>,
+    pub(super) kustomizations: Cache<DynamicObject>,
+    pub(super) helm_releases: Cache<DynamicObject>,
+}

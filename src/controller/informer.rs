@@ -1,0 +1,234 @@
+//! One watch a kind, for the whole process: keeps the kind's store and tells who has to look again.
+//!
+//! Each watch runs in a task of its own with a backoff of its own, so that one that keeps failing
+//! holds up no other. Objects that cannot be decoded are reported and left out; they never stop
+//! the watch. A listener hears of an object only when what it cares about has changed: a status
+//! that this program wrote itself wakes nobody who does not read it.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::health::WatchAge;
+use super::takeover;
+
+/// How long the API server keeps a watch open, in seconds. A connection that silently died is
+/// noticed five seconds later.
+const WATCH_TIMEOUT: u32 = 45;
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is there, new or changed.
+    Applied,
+    /// It is gone; what is shown is its last form.
+    Deleted,
+}
+
+/// Somebody who has to look again when an object changes.
+pub(super) struct Listener<K> {
+    /// What of the object is cared about, condensed. Equal values mean: nothing changed.
+    pub(super) fingerprint: fn(&K) -> u64,
+    /// Called for each change.
+    pub(super) notify: Box<dyn Fn(&K, Change) + Send>,
+}
+
+/// What a watch yields: objects of a kind, whole or as metadata.
+pub(super) trait Watched:
+    Resource + Clone + Debug + DeserializeOwned + Send + 'static
+{
+    /// The object to keep.
+    type Object: Resource<DynamicType = Self::DynamicType> + Clone + Send + Sync + 'static;
+
+    /// The object, unless it cannot be decoded.
+    fn into_object(self) -> Result<Self::Object, InvalidObject>;
+}
+
+impl<K> Watched for DeserializeGuard<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    type Object = K;
+
+    fn into_object(self) -> Result<K, InvalidObject> {
+        self.0
+    }
+}
+
+impl<K> Watched for PartialObjectMeta<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    type Object = Self;
+
+    fn into_object(self) -> Result<Self, InvalidObject> {
+        Ok(self)
+    }
+}
+
+/// A watch that is not running yet, and the store that it will fill.
+pub(super) struct Informer<W>
+where
+    W: Watched,
+    W::DynamicType: Eq + Hash + Clone,
+{
+    api: Api<W>,
+    kind: W::DynamicType,
+    writer: Writer<W::Object>,
+    listeners: Vec<Listener<W::Object>>,
+    /// Drops what is not needed before an object is kept.
+    prune: fn(&mut W::Object),
+    /// What each listener cared about when it was last told, by object.
+    told: HashMap<ObjectRef<W::Object>, Vec<u64>>,
+}
+
+impl<W> Informer<W>
+where
+    W: Watched,
+    W::DynamicType: Eq + Hash + Clone + Debug + Unpin + Send + Sync,
+{
+    /// Prepares a watch over what `api` shows; `prune` drops what need not be kept of an object.
+    pub(super) fn new(api: Api<W>, kind: W::DynamicType, prune: fn(&mut W::Object)) -> Self {
+        let writer = Writer::new(kind.clone());
+        Self {
+            api,
+            kind,
+            writer,
+            listeners: Vec::new(),
+            prune,
+            told: HashMap::new(),
+        }
+    }
+
+    /// The store; it is filled once the watch runs.
+    pub(super) fn store(&self) -> Store<W::Object> {
+        self.writer.as_reader()
+    }
+
+    /// Has `listener` told of changes.
+    pub(super) fn listen(&mut self, listener: Listener<W::Object>) {
+        self.listeners.push(listener);
+    }
+
+    /// Watches until `shutdown`.
+    pub(super) async fn run(mut self, age: Arc<WatchAge>, shutdown: CancellationToken) {
+        let config = watcher::Config::default().timeout(WATCH_TIMEOUT);
+        let events = watcher::watcher(self.api.clone(), config)
+            .backoff(DefaultBackoff::default())
+            .take_until(shutdown.cancelled_owned());
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    age.heard();
+                    self.handle(event);
+                }
+                Err(error) => {
+                    let kind = W::kind(&self.kind);
+                    debug!(%kind, %error, "watch failed; it is tried again");
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event<W>) {
+        match event {
+            Event::Apply(object) => {
+                if let Some(object) = self.decoded(object) {
+                    self.writer
+                        .apply_watcher_event(&Event::Apply(object.clone()));
+                    self.tell(&object);
+                }
+            }
+            Event::Delete(object) => {
+                if let Some(object) = self.decoded(object) {
+                    self.writer
+                        .apply_watcher_event(&Event::Delete(object.clone()));
+                    self.tell_deleted(&object);
+                }
+            }
+            Event::Init => self.writer.apply_watcher_event(&Event::Init),
+            Event::InitApply(object) => {
+                if let Some(object) = self.decoded(object) {
+                    self.writer.apply_watcher_event(&Event::InitApply(object));
+                }
+            }
+            Event::InitDone => self.replace(),
+        }
+    }
+
+    /// Swaps in a whole new list. Objects that went while nobody watched are told of as well.
+    fn replace(&mut self) {
+        let store = self.store();
+        let before = store.state();
+        self.writer.apply_watcher_event(&Event::InitDone);
+        for object in before {
+            if store.get(&self.key(&object)).is_none() {
+                self.tell_deleted(&object);
+            }
+        }
+        for object in store.state() {
+            self.tell(&object);
+        }
+    }
+
+    fn tell(&mut self, object: &W::Object) {
+        let now: Vec<u64> = self
+            .listeners
+            .iter()
+            .map(|listener| (listener.fingerprint)(object))
+            .collect();
+        let before = self.told.insert(self.key(object), now.clone());
+        for (at, listener) in self.listeners.iter().enumerate() {
+            if before.as_ref().is_none_or(|before| before[at] != now[at]) {
+                (listener.notify)(object, Change::Applied);
+            }
+        }
+    }
+
+    fn tell_deleted(&mut self, object: &W::Object) {
+        self.told.remove(&self.key(object));
+        for listener in &self.listeners {
+            (listener.notify)(object, Change::Deleted);
+        }
+    }
+
+    fn key(&self, object: &W::Object) -> ObjectRef<W::Object> {
+        ObjectRef::from_obj_with(object, self.kind.clone())
+    }
+
+    fn decoded(&self, object: W) -> Option<W::Object> {
+        match object.into_object() {
+            Ok(mut object) => {
+                object
+                    .managed_fields_mut()
+                    .retain(takeover::is_to_take_over);
+                (self.prune)(&mut object);
+                Some(object)
+            }
+            Err(invalid) => {
+                warn!(
+                    kind = %W::kind(&self.kind),
+                    namespace = invalid.metadata.namespace,
+                    name = invalid.metadata.name,
+                    error = invalid.error,
+                    "left out an object that cannot be decoded"
+                );
+                None
+            }
+        }
+    }
+}

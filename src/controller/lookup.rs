@@ -1,0 +1,219 @@
+//! From references to objects: what an object names, as the watches show it.
+
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use kube::runtime::reflector::{ObjectRef, Store as Cache};
+
+use super::context::Context;
+use super::outcome::Waiting;
+use super::triggers::HasSnapshot;
+use crate::api::{API_VERSION, ComponentVersion, ObjectReference, Reason, Snapshot, is_ready};
+
+/// Where a reference stands, for the reasons that tell about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// `sourceRef` or `valuesFrom`.
+    Source,
+    /// `configRef`.
+    Config,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source ref",
+            Self::Config => "config ref",
+        }
+    }
+
+    fn missing(self, message: String) -> Unavailable {
+        let reason = match self {
+            Self::Source => Reason::SourceRefNotReadyWithError,
+            Self::Config => Reason::ConfigRefNotReadyWithError,
+        };
+        Unavailable::Waiting(Waiting::new(reason, message))
+    }
+
+    fn not_ready(self, message: String) -> Unavailable {
+        let reason = match self {
+            Self::Source => Reason::SourceRefNotReady,
+            Self::Config => Reason::ConfigRefNotReady,
+        };
+        Unavailable::Waiting(Waiting::new(reason, message))
+    }
+}
+
+/// Why what a reference names cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unavailable {
+    /// Not yet: its watch will tell.
+    Waiting(Waiting),
+    /// Not from here.
+    Denied(String),
+    /// Never: no object of that kind can be used.
+    Unusable(String),
+}
+
+/// What a reference leads to.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// A component version, one of whose resources is meant.
+    Component(Arc<ComponentVersion>),
+    /// The result of another object.
+    Snapshot(Arc<Snapshot>),
+}
+
+/// The namespace that `reference` leads to from `own`.
+pub(super) fn namespace_of<'a>(reference: &'a ObjectReference, own: &'a str) -> &'a str {
+    reference
+        .namespace
+        .as_deref()
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or(own)
+}
+
+/// Whether `reference`, in an object of the namespace `own`, names the object.
+pub(super) fn names(
+    reference: &ObjectReference,
+    own: &str,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+) -> bool {
+    reference.kind == kind && reference.name == name && namespace_of(reference, own) == namespace
+}
+
+impl Context {
+    /// What `reference`, in an object of the namespace `own`, leads to, if it can be used now.
+    pub(super) fn find(
+        &self,
+        reference: &ObjectReference,
+        own: &str,
+        role: Role,
+    ) -> Result<Source, Unavailable> {
+        let namespace = self.permitted_namespace(reference, own)?;
+        let api_version = reference
+            .api_version
+            .as_deref()
+            .filter(|version| !version.is_empty());
+        if api_version.is_some_and(|version| version != API_VERSION) {
+            let message = format!(
+                "{} names a {} of {:?}: only kinds of {API_VERSION} can be used here",
+                role.name(),
+                reference.kind,
+                api_version.unwrap_or_default()
+            );
+            return Err(Unavailable::Unusable(message));
+        }
+        let name = &reference.name;
+        let caches = &self.caches;
+        let snapshot_name = match reference.kind.as_str() {
+            "ComponentVersion" => {
+                return self
+                    .find_component(reference, own, role)
+                    .map(Source::Component);
+            }
+            "Resource" => result_of(&caches.resources, namespace, name),
+            "Localization" => result_of(&caches.localizations, namespace, name),
+            "Configuration" => result_of(&caches.configurations, namespace, name),
+            "Snapshot" => {
+                get(&caches.snapshots, namespace, name).map(|found| Some(found.name_any()))
+            }
+            kind => {
+                let message = format!(
+                    "{} names kind {kind:?}: use ComponentVersion, Resource, Localization, \
+                     Configuration or Snapshot",
+                    role.name()
+                );
+                return Err(Unavailable::Unusable(message));
+            }
+        };
+        let what = format!("{} {namespace}/{name}", reference.kind);
+        let snapshot_name =
+            snapshot_name.ok_or_else(|| role.missing(format!("{what} does not exist")))?;
+        let not_ready = || {
+            role.not_ready(format!(
+                "{} not yet ready: {name} ({what} has no result yet)",
+                role.name()
+            ))
+        };
+        let snapshot_name = snapshot_name.ok_or_else(not_ready)?;
+        let snapshot = get(&caches.snapshots, namespace, &snapshot_name).ok_or_else(not_ready)?;
+        let status = snapshot.status.as_ref();
+        let current = status.is_some_and(|status| {
+            is_ready(&status.conditions) && status.digest.as_ref() == Some(&snapshot.spec.digest)
+        });
+        if current {
+            Ok(Source::Snapshot(snapshot))
+        } else {
+            Err(not_ready())
+        }
+    }
+
+    /// The ComponentVersion that `reference` names, if it is ready.
+    pub(super) fn find_component(
+        &self,
+        reference: &ObjectReference,
+        own: &str,
+        role: Role,
+    ) -> Result<Arc<ComponentVersion>, Unavailable> {
+        let namespace = self.permitted_namespace(reference, own)?;
+        let name = &reference.name;
+        let found = get(&self.caches.component_versions, namespace, name).ok_or_else(|| {
+            role.missing(format!(
+                "ComponentVersion {namespace}/{name} does not exist"
+            ))
+        })?;
+        let has_result = found
+            .status
+            .as_ref()
+            .is_some_and(|status| status.component_descriptor.is_some());
+        if has_result {
+            return Ok(found);
+        }
+        let why = found
+            .status
+            .iter()
+            .flat_map(|status| &status.conditions)
+            .find(|condition| condition.type_ == "Ready" && condition.status == "False")
+            .map(|condition| format!(": {}", condition.message))
+            .unwrap_or_default();
+        Err(role.not_ready(format!(
+            "{} not yet ready: {name} (ComponentVersion {namespace}/{name} has no version yet{why})",
+            role.name()
+        )))
+    }
+
+    fn permitted_namespace<'a>(
+        &self,
+        reference: &'a ObjectReference,
+        own: &'a str,
+    ) -> Result<&'a str, Unavailable> {
+        let namespace = namespace_of(reference, own);
+        if namespace != own && self.settings.no_cross_namespace_refs {
+            return Err(Unavailable::Denied(format!(
+                "{} {namespace}/{} lies in another namespace than {own:?}: such references are \
+                 refused unless the controller runs with --no-cross-namespace-refs=false",
+                reference.kind, reference.name
+            )));
+        }
+        Ok(namespace)
+    }
+}
+
+/// The name of an object's snapshot, if it has one; absent altogether if there is no such object.
+fn result_of<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Option<Option<String>>
+where
+    K: HasSnapshot + kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    get(cache, namespace, name).map(|found| found.snapshot_name().map(str::to_owned))
+}
+
+/// The object of that name in a cache.
+pub(super) fn get<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Option<Arc<K>>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    cache.get(&ObjectRef::new(name).within(namespace))
+}

@@ -1,0 +1,92 @@
+//! Publishing a result: image in the store, Snapshot object in the cluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::DynamicObject;
+use kube::core::ApiResource;
+use kube::{Resource, ResourceExt as _};
+use serde_json::json;
+
+use super::FIELD_MANAGER;
+use super::apply::{self, Creation, controller_reference};
+use super::context::Context;
+use super::lookup::get;
+use super::triggers::HasSnapshot;
+use crate::api::{Reason, Snapshot};
+use crate::ocm::snapshot_name;
+use crate::pipeline::{self, Layer};
+use crate::snapshot::{self, Repository, tag_for};
+
+/// Why a result cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("failed to name the snapshot's repository")]
+    NameRepository { source: snapshot::Error },
+
+    #[error("failed to publish the result")]
+    Publish { source: pipeline::Error },
+
+    #[error("failed to write Snapshot {name}")]
+    WriteSnapshot { name: String, source: apply::Error },
+}
+
+impl Error {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::NameRepository { .. } => Reason::InvalidSpec,
+            Self::Publish { .. } => Reason::StorageOperationFailed,
+            Self::WriteSnapshot { source, .. } => {
+                source.reason(Reason::CreateOrUpdateSnapshotFailed)
+            }
+        }
+    }
+}
+
+/// Publishes `layer` as the result of `owner`; gives the name of its Snapshot.
+pub(super) async fn publish<K>(
+    context: &Context,
+    owner: &K,
+    layer: &Layer,
+    identity: &BTreeMap<String, String>,
+    version: &str,
+) -> Result<String, Error>
+where
+    K: Resource<DynamicType = ()> + HasSnapshot,
+{
+    let namespace = owner.namespace().unwrap_or_default();
+    let uid = owner.uid().unwrap_or_default();
+    // A name that was given once is kept for life: the Go ocm-controller's were random.
+    let name = owner
+        .snapshot_name()
+        .map_or_else(|| snapshot_name(&owner.name_any(), &uid), str::to_owned);
+    let repository =
+        Repository::new(&namespace, &name).map_err(|source| Error::NameRepository { source })?;
+    context
+        .pipeline
+        .publish(repository, tag_for(version), layer, uid)
+        .await
+        .map_err(|source| Error::Publish { source })?;
+    let kind = ApiResource::erase::<Snapshot>(&());
+    let mut object = DynamicObject::new(&name, &kind).data(json!({"spec": {
+        "identity": identity,
+        "digest": layer.digest,
+        "tag": version,
+    }}));
+    object.metadata = ObjectMeta {
+        owner_references: Some(vec![controller_reference(owner)]),
+        namespace: Some(namespace.clone()),
+        ..object.metadata
+    };
+    let seen = get(&context.caches.snapshots, &namespace, &name);
+    let seen = seen.as_ref().map(|seen| &seen.metadata);
+    context
+        .applier
+        .apply(&kind, &object, FIELD_MANAGER, Creation::Apply, seen)
+        .await
+        .map_err(|source| Error::WriteSnapshot {
+            name: name.clone(),
+            source,
+        })?;
+    Ok(name)
+}

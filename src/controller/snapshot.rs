@@ -1,0 +1,160 @@
+//! Snapshot: is what it names in the store, whole and right? Only then is it ready.
+
+use std::time::Duration;
+
+use kube::Api;
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::context::{Context, Settings};
+use super::driver::Reconcile;
+use super::outcome::{Fault, Outcome, Retry, Waiting};
+use crate::api::{ORIGINAL_SNAPSHOT_FINALIZER, Reason, Snapshot, SnapshotStatus};
+use crate::deploy::Pullable;
+use crate::oci::Digest;
+use crate::publish::{self, Published};
+use crate::snapshot::{self, Repository, tag_for};
+
+/// What can go wrong with a Snapshot.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("failed to name the repository of the snapshot")]
+    NameRepository { source: snapshot::Error },
+
+    #[error("spec.digest is no digest")]
+    ParseDigest { source: crate::oci::Error },
+
+    #[error("failed to read the content of the snapshot")]
+    ReadContent { source: publish::Error },
+
+    #[error("failed to take off the finalizer {ORIGINAL_SNAPSHOT_FINALIZER:?}")]
+    RemoveFinalizer { source: Box<kube::Error> },
+}
+
+impl Fault for Error {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NameRepository { .. } | Self::ParseDigest { .. } => Reason::InvalidSpec,
+            Self::ReadContent { .. } => Reason::StorageOperationFailed,
+            Self::RemoveFinalizer { .. } => Reason::ApiServerRequestFailed,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::NameRepository { .. } | Self::ParseDigest { .. } => Retry::OnChange,
+            Self::ReadContent { .. } | Self::RemoveFinalizer { .. } => Retry::Backoff,
+        }
+    }
+}
+
+impl Reconcile for Snapshot {
+    const NAME: &'static str = "snapshot";
+    type Status = SnapshotStatus;
+    type Error = Error;
+
+    fn status(&self) -> Option<&SnapshotStatus> {
+        self.status.as_ref()
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend.unwrap_or_default()
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn reconcile(&self, context: &Context) -> Result<Outcome<SnapshotStatus>, Error> {
+        remove_finalizer(self, context).await?;
+        let status = self.status.clone().unwrap_or_default();
+        let repository = repository_of(self)?;
+        let digest: Digest = self
+            .spec
+            .digest
+            .parse()
+            .map_err(|source| Error::ParseDigest { source })?;
+        let tag = tag_for(&self.spec.tag);
+        let found = publish::find(context.pipeline.store(), &repository, &tag, &digest)
+            .await
+            .map_err(|source| Error::ReadContent { source })?;
+        let Some(Published { layer, manifest }) = found else {
+            let message = format!(
+                "content {digest} of snapshot {repository} is not in the store; it is being made again"
+            );
+            let waiting = Waiting::new(Reason::SnapshotContentMissing, message);
+            return Ok(Outcome::waiting(status, waiting).at_once());
+        };
+        let status = SnapshotStatus {
+            digest: Some(layer.to_string()),
+            manifest_digest: Some(manifest.to_string()),
+            tag: Some(self.spec.tag.clone()),
+            repository_url: Some(format!(
+                "http://{}/{repository}",
+                context.settings.registry_address
+            )),
+            ..status
+        };
+        let message = format!("Snapshot with name '{}' is ready", self.name_any());
+        Ok(Outcome::ready(status, message)
+            .silent()
+            .about("snapshot_digest", layer.to_string()))
+    }
+}
+
+/// Deletion never waits for this program: content goes when nothing points to it. The Go
+/// ocm-controller did it by a finalizer, which would keep its Snapshots for ever.
+pub(super) async fn remove_finalizer(snapshot: &Snapshot, context: &Context) -> Result<(), Error> {
+    let before = snapshot.finalizers();
+    if !before
+        .iter()
+        .any(|finalizer| finalizer == ORIGINAL_SNAPSHOT_FINALIZER)
+    {
+        return Ok(());
+    }
+    let after: Vec<_> = before
+        .iter()
+        .filter(|finalizer| *finalizer != ORIGINAL_SNAPSHOT_FINALIZER)
+        .collect();
+    let patch = json!({"metadata": {
+        "finalizers": after,
+        "resourceVersion": snapshot.resource_version(),
+    }});
+    let api: Api<Snapshot> = Api::namespaced(
+        context.client.clone(),
+        &snapshot.namespace().unwrap_or_default(),
+    );
+    match api
+        .patch(
+            &snapshot.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Error::RemoveFinalizer {
+            source: Box::new(source),
+        }),
+    }
+}
+
+fn repository_of(snapshot: &Snapshot) -> Result<Repository, Error> {
+    let namespace = snapshot.namespace().unwrap_or_default();
+    Repository::new(&namespace, &snapshot.name_any())
+        .map_err(|source| Error::NameRepository { source })
+}
+
+/// How Flux pulls a ready snapshot.
+pub(super) fn pullable(snapshot: &Snapshot, settings: &Settings) -> Option<Pullable> {
+    let status = snapshot.status.as_ref()?;
+    Some(Pullable {
+        registry: settings.registry_address.clone(),
+        repository: repository_of(snapshot).ok()?.to_string().parse().ok()?,
+        manifest: status.manifest_digest.as_deref()?.parse().ok()?,
+        tag: status.tag.as_deref().map(tag_for),
+        plain_http: true,
+    })
+}

@@ -1,0 +1,272 @@
+//! Who looks again when something changes: the queues of the controllers, and what fills them.
+
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::api::DynamicObject;
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::ReconcileRequest;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt as _};
+use tokio::sync::mpsc;
+
+use super::context::Caches;
+use super::driver::Reconcile;
+use super::informer::{Change, Listener};
+use super::lookup::names;
+use crate::api::{
+    ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, MutationSpec,
+    OcmResource, RECONCILE_REQUEST, Reason, Snapshot, is_ready,
+};
+
+/// The queue of one kind's controller.
+pub(super) struct Queue<K: Resource>(mpsc::UnboundedSender<ReconcileRequest<K>>);
+
+impl<K: Resource> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
+    /// A queue and the end that its controller reads from.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ReconcileRequest<K>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    fn push(&self, namespace: &str, name: &str) {
+        // A closed queue means that the process is on its way out.
+        let _ = self.0.send(ObjectRef::new(name).within(namespace).into());
+    }
+}
+
+/// The queues of all controllers, and the caches by which dependents are found.
+#[derive(Clone)]
+pub(super) struct Triggers {
+    pub(super) caches: Caches,
+    pub(super) component_versions: Queue<ComponentVersion>,
+    pub(super) resources: Queue<OcmResource>,
+    pub(super) localizations: Queue<Localization>,
+    pub(super) configurations: Queue<Configuration>,
+    pub(super) snapshots: Queue<Snapshot>,
+    pub(super) flux_deployers: Queue<FluxDeployer>,
+}
+
+impl Triggers {
+    /// Wakes `queue` for an object's own changes, but not for those of its status.
+    pub(super) fn own<K: Reconcile>(queue: &Queue<K>) -> Listener<K> {
+        let queue = queue.clone();
+        Listener {
+            fingerprint: |object| fingerprint(&wishes(object.meta())),
+            notify: Box::new(move |object, _| {
+                queue.push(&object.namespace().unwrap_or_default(), &object.name_any());
+            }),
+        }
+    }
+
+    /// Wakes those who read a component version.
+    pub(super) fn component_version(&self) -> Listener<ComponentVersion> {
+        let triggers = self.clone();
+        Listener {
+            fingerprint: |object| {
+                let status = object.status.as_ref();
+                fingerprint(&(
+                    status.map(|status| (&status.digest, &status.replicated_repository_url)),
+                    status.map(|status| format!("{:?}", status.component_descriptor)),
+                    status.map(|status| ready_message(&status.conditions)),
+                ))
+            },
+            notify: Box::new(move |object, _| triggers.readers_of(object)),
+        }
+    }
+
+    /// Wakes the component versions that a descriptor object belongs to, once it is gone.
+    pub(super) fn component_descriptor(&self) -> Listener<PartialObjectMeta<ComponentDescriptor>> {
+        let queue = self.component_versions.clone();
+        Listener {
+            fingerprint: |_| 0,
+            notify: Box::new(move |object, change| {
+                if change == Change::Deleted {
+                    let namespace = object.namespace().unwrap_or_default();
+                    owners(object.meta(), "ComponentVersion")
+                        .for_each(|name| queue.push(&namespace, name));
+                }
+            }),
+        }
+    }
+
+    /// Wakes those who read the result of an object, when it gets one.
+    pub(super) fn producer<K: Reconcile + HasSnapshot>(&self) -> Listener<K> {
+        let triggers = self.clone();
+        Listener {
+            fingerprint: |object| fingerprint(&object.snapshot_name()),
+            notify: Box::new(move |object, _| triggers.readers_of(object)),
+        }
+    }
+
+    /// Wakes those who read a snapshot, and its owner where its content has to be made again.
+    pub(super) fn snapshot(&self) -> Listener<Snapshot> {
+        let triggers = self.clone();
+        Listener {
+            fingerprint: |object| {
+                let status = object.status.as_ref();
+                fingerprint(&(
+                    &object.spec.digest,
+                    status.map(|status| (&status.digest, &status.manifest_digest, &status.tag)),
+                    status.map(|status| (&status.repository_url, is_ready(&status.conditions))),
+                ))
+            },
+            notify: Box::new(move |object, change| {
+                let namespace = object.namespace().unwrap_or_default();
+                triggers.readers_of(object);
+                for kind in ["Resource", "Localization", "Configuration"] {
+                    for name in owners(object.meta(), kind) {
+                        triggers.readers(kind, &namespace, name);
+                        if change == Change::Deleted || content_is_missing(object) {
+                            triggers.producer_again(kind, &namespace, name);
+                        }
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Wakes the deployer that an object of Flux was written for.
+    pub(super) fn flux_object(&self) -> Listener<DynamicObject> {
+        let queue = self.flux_deployers.clone();
+        Listener {
+            fingerprint: |object| {
+                fingerprint(&(
+                    object.metadata.generation,
+                    super::flux_deployer::is_ready(object),
+                ))
+            },
+            notify: Box::new(move |object, _| {
+                let namespace = object.namespace().unwrap_or_default();
+                owners(object.meta(), "FluxDeployer").for_each(|name| queue.push(&namespace, name));
+            }),
+        }
+    }
+
+    fn producer_again(&self, kind: &str, namespace: &str, name: &str) {
+        match kind {
+            "Resource" => self.resources.push(namespace, name),
+            "Localization" => self.localizations.push(namespace, name),
+            _ => self.configurations.push(namespace, name),
+        }
+    }
+
+    fn readers_of<K: Resource<DynamicType = ()>>(&self, object: &K) {
+        self.readers(
+            &K::kind(&()),
+            &object.namespace().unwrap_or_default(),
+            &object.name_any(),
+        );
+    }
+
+    /// Wakes all objects with a reference to the one that is named.
+    fn readers(&self, kind: &str, namespace: &str, name: &str) {
+        let reads = |own: &str, reference: &crate::api::ObjectReference| {
+            names(reference, own, kind, namespace, name)
+        };
+        for found in self.caches.resources.state() {
+            let own = found.namespace().unwrap_or_default();
+            if reads(&own, &found.spec.source_ref) {
+                self.resources.push(&own, &found.name_any());
+            }
+        }
+        for found in self.caches.localizations.state() {
+            let own = found.namespace().unwrap_or_default();
+            if references(&found.spec.mutation).any(|reference| reads(&own, reference)) {
+                self.localizations.push(&own, &found.name_any());
+            }
+        }
+        for found in self.caches.configurations.state() {
+            let own = found.namespace().unwrap_or_default();
+            if references(&found.spec.mutation).any(|reference| reads(&own, reference)) {
+                self.configurations.push(&own, &found.name_any());
+            }
+        }
+        for found in self.caches.flux_deployers.state() {
+            let own = found.namespace().unwrap_or_default();
+            if reads(&own, &found.spec.source_ref) {
+                self.flux_deployers.push(&own, &found.name_any());
+            }
+        }
+    }
+}
+
+/// All objects of this group that a mutation reads.
+fn references(spec: &MutationSpec) -> impl Iterator<Item = &crate::api::ObjectReference> {
+    let values = spec
+        .values_from
+        .as_ref()
+        .and_then(|values| values.source_ref.as_ref());
+    std::iter::once(&spec.source_ref)
+        .chain(&spec.config_ref)
+        .chain(values)
+}
+
+/// What somebody wants of an object: its spec, a run, its end.
+fn wishes(meta: &ObjectMeta) -> impl Hash + '_ {
+    (
+        &meta.uid,
+        meta.generation,
+        meta.deletion_timestamp.is_some(),
+        meta.annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(RECONCILE_REQUEST)),
+        meta.finalizers.as_ref(),
+    )
+}
+
+fn owners<'a>(meta: &'a ObjectMeta, kind: &'a str) -> impl Iterator<Item = &'a str> {
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    owners
+        .iter()
+        .filter(move |owner| owner.kind == kind)
+        .map(|owner| owner.name.as_str())
+}
+
+fn content_is_missing(snapshot: &Snapshot) -> bool {
+    let conditions = snapshot.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|found| found.reason == Reason::SnapshotContentMissing.as_str())
+}
+
+fn ready_message(conditions: &[Condition]) -> Option<(&str, &str)> {
+    let ready = conditions.iter().find(|found| found.type_ == "Ready")?;
+    Some((&ready.status, &ready.message))
+}
+
+fn fingerprint(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A kind whose result is a snapshot.
+pub(super) trait HasSnapshot {
+    /// The name of the Snapshot object, once it has one.
+    fn snapshot_name(&self) -> Option<&str>;
+}
+
+impl HasSnapshot for OcmResource {
+    fn snapshot_name(&self) -> Option<&str> {
+        self.status.as_ref()?.snapshot_name.as_deref()
+    }
+}
+
+impl HasSnapshot for Localization {
+    fn snapshot_name(&self) -> Option<&str> {
+        self.status.as_ref()?.snapshot_name.as_deref()
+    }
+}
+
+impl HasSnapshot for Configuration {
+    fn snapshot_name(&self) -> Option<&str> {
+        self.status.as_ref()?.snapshot_name.as_deref()
+    }
+}
