@@ -1,0 +1,117 @@
+//! The guide, as it is written there: from Git to the image in the Deployment.
+
+use serde_json::Value;
+
+use crate::scene::{PASSWORD, Scene};
+use crate::support::cluster::Flux;
+use crate::support::git::GitRepository;
+use crate::support::in_repository;
+use crate::support::wait;
+
+/// The manifests of the guide as they are committed there.
+fn components() -> Vec<(String, String)> {
+    let folder = in_repository("examples/air-gapped/components");
+    let entries = std::fs::read_dir(folder).expect("the example is in the repository");
+    entries
+        .map(|entry| {
+            let path = entry.expect("a readable folder").path();
+            let name = path
+                .file_name()
+                .expect("a file")
+                .to_string_lossy()
+                .into_owned();
+            let text = std::fs::read_to_string(&path).expect("a text");
+            (format!("components/{name}"), text)
+        })
+        .collect()
+}
+
+const SYNC: &str = "
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {name: flux-system, namespace: flux-system}
+spec: {interval: 1m0s, url: URL, ref: {branch: main}}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: components, namespace: flux-system}
+spec:
+  interval: 1m0s
+  path: ./components
+  prune: true
+  sourceRef: {kind: GitRepository, name: flux-system}
+";
+
+async fn walk_through(fixture: &str, url: &str, image: &str) {
+    let scene = Scene::start_with(Flux::Kustomize, &[]).await;
+    scene.load_private(fixture).await;
+    scene
+        .give_password("ocm-system", "ghcr-cred", PASSWORD)
+        .await;
+    let files: Vec<(String, String)> = components()
+        .into_iter()
+        .map(|(path, text)| (path, text.replace("ghcr.io/phoban01/air-gapped", url)))
+        .collect();
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    let git = GitRepository::start(&files).await;
+    scene
+        .cluster
+        .apply("{apiVersion: v1, kind: Namespace, metadata: {name: flux-system}}")
+        .await;
+    scene.cluster.apply(&SYNC.replace("URL", &git.url())).await;
+
+    scene.deployed("default", "podinfo", image).await;
+
+    let printed = scene
+        .cluster
+        .kubectl(&["get", "deployment", "-n", "default", "podinfo", "-oyaml"])
+        .await;
+    let lines: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.contains("image"))
+        .collect();
+    let words: Vec<&str> = lines
+        .iter()
+        .flat_map(|line| line.split_whitespace())
+        .collect();
+    assert!(
+        words.join(" ").contains(&format!("image: {image}")),
+        "{words:?}"
+    );
+    let kustomizations = scene
+        .cluster
+        .api(
+            "kustomize.toolkit.fluxcd.io/v1",
+            "Kustomization",
+            "ocm-system",
+        )
+        .await;
+    let found = wait::until(&kustomizations, "podinfo", "ready", wait::is_ready).await;
+    assert_eq!(found.data["spec"]["targetNamespace"], "default");
+    let repositories = scene
+        .cluster
+        .api("source.toolkit.fluxcd.io/v1", "OCIRepository", "ocm-system")
+        .await;
+    let found = wait::until(&repositories, "podinfo", "ready", wait::is_ready).await;
+    let reference = &found.data["spec"]["ref"];
+    assert!(
+        reference["digest"]
+            .as_str()
+            .is_some_and(|digest| digest.starts_with("sha256:"))
+    );
+    assert_ne!(reference["tag"], Value::Null);
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn guide_ends_with_the_image_of_the_private_registry() {
+    walk_through(
+        "phoban01-air-gapped",
+        "ghcr.io/phoban01/air-gapped",
+        "ghcr.io/phoban01/air-gapped/stefanprodan/podinfo:6.3.5",
+    )
+    .await;
+}
