@@ -32,6 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource};
@@ -44,6 +46,7 @@ use crate::api::{
     Snapshot, flux,
 };
 use crate::pipeline::Pipeline;
+use crate::registry::Transport;
 
 use apply::Applier;
 use context::{Caches, Context};
@@ -65,6 +68,7 @@ pub struct Controllers {
     client: Client,
     settings: Settings,
     pipeline: Pipeline,
+    transport: Transport,
     health: Arc<Health>,
 }
 
@@ -82,8 +86,14 @@ impl Health {
 }
 
 impl Controllers {
-    /// Controllers that speak to the cluster of `client` and make their results by `pipeline`.
-    pub fn new(client: Client, settings: Settings, pipeline: Pipeline) -> Self {
+    /// Controllers that speak to the cluster of `client`, make their results by `pipeline`, and
+    /// fetch from sources of Flux by `transport`.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        pipeline: Pipeline,
+        transport: Transport,
+    ) -> Self {
         let health = Arc::new(Health {
             watches: Arc::new(WatchAge::new()),
         });
@@ -91,6 +101,7 @@ impl Controllers {
             client,
             settings,
             pipeline,
+            transport,
             health,
         }
     }
@@ -112,6 +123,7 @@ impl Controllers {
             client: self.client,
             settings: self.settings,
             pipeline: self.pipeline,
+            transport: self.transport,
             caches: caches.clone(),
             memories: Memories::default(),
         });
@@ -169,6 +181,9 @@ struct Watches {
     oci_repositories: Informer<DeserializeGuard<DynamicObject>>,
     kustomizations: Informer<DeserializeGuard<DynamicObject>>,
     helm_releases: Informer<DeserializeGuard<DynamicObject>>,
+    git_repositories: Informer<DeserializeGuard<DynamicObject>>,
+    buckets: Informer<DeserializeGuard<DynamicObject>>,
+    config_maps: Informer<PartialObjectMeta<ConfigMap>>,
 }
 
 impl Watches {
@@ -184,6 +199,9 @@ impl Watches {
             oci_repositories: dynamic(client, &flux::oci_repository()),
             kustomizations: dynamic(client, &flux::kustomization()),
             helm_releases: dynamic(client, &flux::helm_release()),
+            git_repositories: dynamic(client, &flux::git_repository()),
+            buckets: dynamic(client, &flux::bucket()),
+            config_maps: Informer::new(Api::all(client.clone()), (), only_name),
         }
     }
 
@@ -199,6 +217,8 @@ impl Watches {
             oci_repositories: self.oci_repositories.store(),
             kustomizations: self.kustomizations.store(),
             helm_releases: self.helm_releases.store(),
+            git_repositories: self.git_repositories.store(),
+            buckets: self.buckets.store(),
         }
     }
 
@@ -244,7 +264,14 @@ impl Watches {
             triggers.snapshot()
         );
         watch!(self.flux_deployers, Triggers::own(&triggers.flux_deployers));
-        watch!(self.oci_repositories, triggers.flux_object());
+        watch!(self.git_repositories, triggers.flux_source());
+        watch!(self.buckets, triggers.flux_source());
+        watch!(self.config_maps, triggers.config_map());
+        watch!(
+            self.oci_repositories,
+            triggers.flux_object(),
+            triggers.flux_source()
+        );
         watch!(self.kustomizations, triggers.flux_object());
         watch!(self.helm_releases, triggers.flux_object());
     }
@@ -255,6 +282,16 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + driver::Reconcile,
 {
     Informer::new(Api::all(client.clone()), (), |_| ())
+}
+
+/// Keeps of a ConfigMap what tells that it has changed; it is read when it is used.
+fn only_name(object: &mut PartialObjectMeta<ConfigMap>) {
+    object.metadata = ObjectMeta {
+        name: object.metadata.name.take(),
+        namespace: object.metadata.namespace.take(),
+        resource_version: object.metadata.resource_version.take(),
+        ..ObjectMeta::default()
+    };
 }
 
 fn dynamic(client: &Client, kind: &ApiResource) -> Informer<DeserializeGuard<DynamicObject>> {

@@ -8,7 +8,12 @@ use kube::runtime::reflector::{ObjectRef, Store as Cache};
 use super::context::Context;
 use super::outcome::Waiting;
 use super::triggers::HasSnapshot;
-use crate::api::{API_VERSION, ComponentVersion, ObjectReference, Reason, Snapshot, is_ready};
+use crate::api::{
+    API_VERSION, ComponentVersion, ObjectReference, Reason, ResourceReference, Snapshot, is_ready,
+};
+
+/// How many objects a chain may have.
+const MAX_CHAIN: usize = 100;
 
 /// Where a reference stands, for the reasons that tell about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +187,41 @@ impl Context {
         Err(role.not_ready(format!(
             "{} not yet ready: {name} (ComponentVersion {namespace}/{name} has no version yet{why})",
             role.name()
+        )))
+    }
+
+    /// The component that the content of `reference` comes from, and which resource of it: the
+    /// chain is followed back to the Resource at its start.
+    pub(super) fn source_component(
+        &self,
+        reference: &ObjectReference,
+        own: &str,
+    ) -> Result<(Arc<ComponentVersion>, ResourceReference), Unavailable> {
+        let (mut reference, mut own) = (reference.clone(), own.to_owned());
+        for _ in 0..MAX_CHAIN {
+            let namespace = self.permitted_namespace(&reference, &own)?.to_owned();
+            let caches = &self.caches;
+            let next = match reference.kind.as_str() {
+                "ComponentVersion" => {
+                    let component = self.find_component(&reference, &own, Role::Source)?;
+                    return Ok((component, reference.resource_ref.unwrap_or_default()));
+                }
+                "Resource" => get(&caches.resources, &namespace, &reference.name)
+                    .map(|found| found.spec.source_ref.clone()),
+                "Localization" => get(&caches.localizations, &namespace, &reference.name)
+                    .map(|found| found.spec.mutation.source_ref.clone()),
+                "Configuration" => get(&caches.configurations, &namespace, &reference.name)
+                    .map(|found| found.spec.mutation.source_ref.clone()),
+                _ => None,
+            };
+            let what = format!("{} {namespace}/{}", reference.kind, reference.name);
+            reference = next.ok_or_else(|| {
+                Role::Source.missing(format!("{what} leads to no ComponentVersion"))
+            })?;
+            own = namespace;
+        }
+        Err(Unavailable::Unusable(format!(
+            "spec.sourceRef leads through more than {MAX_CHAIN} objects: is the chain a circle?"
         )))
     }
 

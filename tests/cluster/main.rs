@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod configuration;
 mod guide;
 mod harness;
 mod scene;
