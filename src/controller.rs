@@ -45,6 +45,7 @@ use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot, flux,
 };
+use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::registry::Transport;
 
@@ -58,10 +59,12 @@ use informer::Informer;
 use triggers::{Queue, Triggers};
 
 pub use context::{OnRepublish, Settings};
-pub use driver::chain;
 
 /// The one field manager of everything that is written, and the controller's name in events.
 const FIELD_MANAGER: &str = "ocm-controller";
+
+/// How long nothing may be heard of the API server. Each watch is renewed every 45 seconds.
+const LONGEST_SILENCE: Duration = Duration::from_secs(120);
 
 /// The controllers, set up but not running.
 pub struct Controllers {
@@ -69,6 +72,7 @@ pub struct Controllers {
     settings: Settings,
     pipeline: Pipeline,
     transport: Transport,
+    metrics: Metrics,
     health: Arc<Health>,
 }
 
@@ -79,9 +83,15 @@ pub struct Health {
 }
 
 impl Health {
-    /// How long no list or watch of the API server got through.
-    pub fn watch_age(&self) -> Duration {
-        self.watches.age()
+    /// Why the process should be started anew, if it should.
+    pub fn problem(&self) -> Option<String> {
+        let age = self.watches.age();
+        (age > LONGEST_SILENCE).then(|| {
+            format!(
+                "no list or watch of the API server got through for {} seconds",
+                age.as_secs()
+            )
+        })
     }
 }
 
@@ -93,6 +103,7 @@ impl Controllers {
         settings: Settings,
         pipeline: Pipeline,
         transport: Transport,
+        metrics: Metrics,
     ) -> Self {
         let health = Arc::new(Health {
             watches: Arc::new(WatchAge::new()),
@@ -102,6 +113,7 @@ impl Controllers {
             settings,
             pipeline,
             transport,
+            metrics,
             health,
         }
     }
@@ -124,6 +136,7 @@ impl Controllers {
             settings: self.settings,
             pipeline: self.pipeline,
             transport: self.transport,
+            metrics: self.metrics,
             caches: caches.clone(),
             memories: Memories::default(),
         });

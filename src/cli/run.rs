@@ -17,6 +17,7 @@ use tracing::info;
 use crate::archive::Limits;
 use crate::components::Components;
 use crate::controller::{Controllers, OnRepublish, Settings};
+use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
 use crate::registry::{self, Override, Pool, Transport};
@@ -163,9 +164,17 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let transport = arguments.transport()?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), Limits::default());
+    let metrics = Metrics::new(transport.clone());
     let client = arguments.client().await?;
-    let controllers = Controllers::new(client, arguments.settings(), pipeline, transport);
+    let controllers = Controllers::new(
+        client,
+        arguments.settings(),
+        pipeline,
+        transport,
+        metrics.clone(),
+    );
 
+    let health = controllers.health();
     let readiness = Readiness::awaiting([CACHES]);
     let endpoints = [
         (
@@ -176,12 +185,12 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         (
             "health-probe-bind-address",
             arguments.health_probe_bind_address,
-            health_router(readiness.clone()),
+            health_router(readiness.clone(), move || health.problem()),
         ),
         (
             "metrics-bind-address",
             arguments.metrics_bind_address,
-            metrics_router(String::new),
+            metrics_router(move || metrics.render()),
         ),
     ];
     for (flag, address, router) in endpoints {

@@ -13,6 +13,7 @@ use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
 };
+use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
 use crate::registry::Transport;
@@ -54,6 +55,7 @@ pub(super) struct Context {
     pub(super) applier: Applier,
     pub(super) events: Events,
     pub(super) memories: Memories,
+    pub(super) metrics: Metrics,
 }
 
 /// What the watches show.

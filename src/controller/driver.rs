@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::fmt::{Debug, Write as _};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -28,6 +27,7 @@ use super::FIELD_MANAGER;
 use super::context::Context;
 use super::outcome::{Fault, Outcome, Retry, Status};
 use crate::api::{Conditions, RECONCILE_REQUEST, Reason, State};
+use crate::chain::chain;
 
 /// A status that only says "waiting" or "progressing" is written when it lasts longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -167,7 +167,11 @@ impl<K: Reconcile> Run<K> {
         if self.object.is_suspended() || self.object.meta().deletion_timestamp.is_some() {
             return Action::await_change();
         }
+        let begun = Instant::now();
         let outcome = self.outcome().await;
+        self.context
+            .metrics
+            .reconciled(K::NAME, outcome.reason, begun.elapsed());
         let again = self.pause(&outcome);
         if outcome.state == State::Waiting && !outcome.is_urgent && self.is_patient() {
             return Action::requeue(PATIENCE);
@@ -483,20 +487,6 @@ fn go_duration(duration: Duration) -> String {
         let _ = write!(text, "{}", format!(".{fraction:03}").trim_end_matches('0'));
     }
     text.push('s');
-    text
-}
-
-/// An error with its causes, joined by colons.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            let _ = write!(text, ": {part}");
-        }
-        cause = error.source();
-    }
     text
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::error::{Error, Halt};
 use super::{CONFIG_REF, SOURCE_REF};
 use crate::api::{ComponentVersion, ObjectReference, ResourceReference, Snapshot};
+use crate::chain::chain;
 use crate::controller::context::Context;
-use crate::controller::driver;
 use crate::controller::lookup::{Role, Source};
 use crate::controller::origin::{Origin, origin, path_of, selector_of};
 use crate::controller::resource::{forget_refused, identity};
@@ -72,7 +72,7 @@ async fn layer_of(context: &Context, snapshot: &Snapshot) -> Result<Layer, Halt>
         .parse()
         .map_err(|source| failed(pipeline::Error::ParseDigest { source }))?;
     let repository = repository_of(snapshot).map_err(|error| Error::Unusable {
-        message: driver::chain(&error),
+        message: chain(&error),
     })?;
     let found = context
         .pipeline
