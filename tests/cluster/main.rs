@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod component;
+mod failures;
 mod guide;
 mod harness;
 mod scene;
+mod site;
