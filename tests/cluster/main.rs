@@ -8,5 +8,6 @@ mod component;
 mod failures;
 mod guide;
 mod harness;
+mod lifecycle;
 mod scene;
 mod site;
