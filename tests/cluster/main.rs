@@ -5,6 +5,10 @@
 mod support;
 
 mod configuration;
+mod component;
+mod failures;
 mod guide;
 mod harness;
+mod lifecycle;
 mod scene;
+mod site;
