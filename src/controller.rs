@@ -64,7 +64,7 @@ pub use context::{OnRepublish, Settings};
 const FIELD_MANAGER: &str = "ocm-controller";
 
 /// How long nothing may be heard of the API server. Each watch is renewed every 45 seconds.
-const LONGEST_SILENCE: Duration = Duration::from_secs(120);
+const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
 /// The controllers, set up but not running.
 pub struct Controllers {
@@ -334,6 +334,5 @@ async fn announce(caches: Caches, synced: impl FnOnce()) {
 /// The name of this process in events: that of the Pod, which is its host name.
 fn instance() -> String {
     std::fs::read_to_string("/etc/hostname")
-        .map(|name| name.trim().to_owned())
-        .unwrap_or_else(|_| FIELD_MANAGER.to_owned())
+        .map_or_else(|_| FIELD_MANAGER.to_owned(), |name| name.trim().to_owned())
 }

@@ -79,7 +79,8 @@ impl Metrics {
     /// All of them in the `OpenMetrics` text format.
     pub fn render(&self) -> String {
         let mut rendered = String::new();
-        text::encode(&mut rendered, &self.registry).expect("writing to a text does not fail");
+        // Writing to a text does not fail; a part of the metrics is better than none all the same.
+        let _ = text::encode(&mut rendered, &self.registry);
         rendered
     }
 }
@@ -88,6 +89,9 @@ impl Metrics {
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 9))
 }
+
+/// Name, help, and which count it is.
+type Column = (&'static str, &'static str, fn(&HostCount) -> u64);
 
 /// What the transport has counted, read when somebody asks.
 struct Registries {
@@ -103,7 +107,7 @@ impl fmt::Debug for Registries {
 impl Collector for Registries {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let counts = self.transport.counters().snapshot();
-        let columns: [(&str, &str, fn(&HostCount) -> u64); 3] = [
+        let columns: [Column; 3] = [
             (
                 "registry_requests",
                 "Requests to registries by host and kind",

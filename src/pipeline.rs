@@ -448,11 +448,11 @@ impl Pipeline {
                     return Ok(known);
                 }
             }
-            let made = make(store, store.writer().map_err(failed)?)?;
+            let result = make(store, store.writer().map_err(failed)?)?;
             store
-                .set_derivation(&namespace, &key, &made)
+                .set_derivation(&namespace, &key, &result)
                 .map_err(failed)?;
-            Ok(made)
+            Ok(result)
         })
         .await
     }

@@ -62,7 +62,7 @@ impl Components {
             }
             Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
                 let reference = location(component, resource).map_err(failed)?;
-                let repository = self.repository_of(place, &reference, resource)?;
+                let repository = Self::repository_of(place, &reference, resource)?;
                 let pinned = reference
                     .digest()
                     .cloned()
@@ -144,7 +144,6 @@ impl Components {
     }
 
     fn repository_of(
-        &self,
         place: &Place,
         reference: &ImageReference,
         resource: &Resource,
@@ -169,9 +168,9 @@ impl Content {
             [only] => only.digest.clone(),
             several => {
                 let mut hasher = Hasher::new(crate::oci::Algorithm::Sha256);
-                several
-                    .iter()
-                    .for_each(|blob| hasher.update(blob.digest.to_string().as_bytes()));
+                for blob in several {
+                    hasher.update(blob.digest.to_string().as_bytes());
+                }
                 hasher.finish()
             }
         };
@@ -232,7 +231,7 @@ pub struct ContentReader {
 /// A blob that is being read.
 enum Open {
     Kept(Cursor<Vec<u8>>),
-    Pulled(BlobReader),
+    Pulled(Box<BlobReader>),
 }
 
 impl Read for Open {
@@ -253,7 +252,9 @@ impl ContentReader {
             .client
             .blob(self.repository.name(), &blob.digest, Some(blob.size));
         let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
-        Ok(Open::Pulled(stream.into_reader(self.runtime.clone())))
+        Ok(Open::Pulled(Box::new(
+            stream.into_reader(self.runtime.clone()),
+        )))
     }
 
     /// A small blob, from the store where this namespace has pulled it before.

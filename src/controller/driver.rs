@@ -190,12 +190,12 @@ impl<K: Reconcile> Run<K> {
     async fn outcome(&self) -> Outcome<K::Status> {
         let work = AssertUnwindSafe(self.object.reconcile(&self.context)).catch_unwind();
         let mut work = std::pin::pin!(work);
-        let result = match tokio::time::timeout(PATIENCE, &mut work).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.say_progressing().await;
-                work.await
-            }
+        let early = tokio::time::timeout(PATIENCE, &mut work).await;
+        let result = if let Ok(result) = early {
+            result
+        } else {
+            self.say_progressing().await;
+            work.await
         };
         match result {
             Ok(Ok(outcome)) => self.accepted(outcome),
@@ -316,7 +316,7 @@ impl<K: Reconcile> Run<K> {
                 source: Box::new(source),
             })?;
         self.context.memories.with(&self.key, |memory| {
-            memory.written = Some((seen, after.clone()))
+            memory.written = Some((seen, after.clone()));
         });
         if outcome.state != State::Progressing {
             self.tell(outcome, &before, &after).await;
@@ -457,7 +457,7 @@ fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
 }
 
 fn backoff(failures: u32, interval: Option<Duration>) -> Duration {
-    let longest = LONGEST_RETRY.max(interval.unwrap_or_default().min(Duration::from_secs(300)));
+    let longest = LONGEST_RETRY.max(interval.unwrap_or_default().min(Duration::from_mins(5)));
     FIRST_RETRY
         .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)))
         .min(longest)
@@ -523,12 +523,12 @@ mod tests {
         assert_eq!(backoff(3, None), Duration::from_secs(4));
         assert_eq!(backoff(40, None), Duration::from_secs(30));
         assert_eq!(
-            backoff(40, Some(Duration::from_secs(60))),
-            Duration::from_secs(60)
+            backoff(40, Some(Duration::from_mins(1))),
+            Duration::from_mins(1)
         );
         assert_eq!(
-            backoff(40, Some(Duration::from_secs(86_400))),
-            Duration::from_secs(300)
+            backoff(40, Some(Duration::from_hours(24))),
+            Duration::from_mins(5)
         );
     }
 }

@@ -22,7 +22,7 @@ use crate::api::{FluxDeployer, FluxDeployerStatus, Reason, Snapshot, flux};
 use crate::deploy::{self, FluxObject, flux_objects};
 
 /// How often what was written is checked where the deployer names no interval.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(600);
+const DEFAULT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// What can go wrong with a FluxDeployer.
 #[derive(Debug, thiserror::Error)]

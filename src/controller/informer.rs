@@ -43,8 +43,11 @@ pub(super) struct Listener<K> {
     /// What of the object is cared about, condensed. Equal values mean: nothing changed.
     pub(super) fingerprint: fn(&K) -> u64,
     /// Called for each change.
-    pub(super) notify: Box<dyn Fn(&K, Change) + Send>,
+    pub(super) notify: Notify<K>,
 }
+
+/// What is done about a change of an object.
+type Notify<K> = Box<dyn Fn(&K, Change) + Send>;
 
 /// What a watch yields: objects of a kind, whole or as metadata.
 pub(super) trait Watched:

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store as Cache};
 
 use super::context::Context;
@@ -113,18 +112,16 @@ impl Context {
         }
         let name = &reference.name;
         let caches = &self.caches;
-        let snapshot_name = match reference.kind.as_str() {
+        let producer = match reference.kind.as_str() {
             "ComponentVersion" => {
                 return self
                     .find_component(reference, own, role)
                     .map(Source::Component);
             }
-            "Resource" => result_of(&caches.resources, namespace, name),
-            "Localization" => result_of(&caches.localizations, namespace, name),
-            "Configuration" => result_of(&caches.configurations, namespace, name),
-            "Snapshot" => {
-                get(&caches.snapshots, namespace, name).map(|found| Some(found.name_any()))
-            }
+            "Resource" => producer(&caches.resources, namespace, name),
+            "Localization" => producer(&caches.localizations, namespace, name),
+            "Configuration" => producer(&caches.configurations, namespace, name),
+            "Snapshot" => Producer::Published(name.clone()),
             kind => {
                 let message = format!(
                     "{} names kind {kind:?}: use ComponentVersion, Resource, Localization, \
@@ -135,15 +132,17 @@ impl Context {
             }
         };
         let what = format!("{} {namespace}/{name}", reference.kind);
-        let snapshot_name =
-            snapshot_name.ok_or_else(|| role.missing(format!("{what} does not exist")))?;
         let not_ready = || {
             role.not_ready(format!(
                 "{} not yet ready: {name} ({what} has no result yet)",
                 role.name()
             ))
         };
-        let snapshot_name = snapshot_name.ok_or_else(not_ready)?;
+        let snapshot_name = match producer {
+            Producer::Missing => return Err(role.missing(format!("{what} does not exist"))),
+            Producer::Pending => return Err(not_ready()),
+            Producer::Published(snapshot_name) => snapshot_name,
+        };
         let snapshot = get(&caches.snapshots, namespace, &snapshot_name).ok_or_else(not_ready)?;
         let status = snapshot.status.as_ref();
         let current = status.is_some_and(|status| {
@@ -242,12 +241,23 @@ impl Context {
     }
 }
 
-/// The name of an object's snapshot, if it has one; absent altogether if there is no such object.
-fn result_of<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Option<Option<String>>
+/// An object whose result is a snapshot, and whether it has one yet.
+enum Producer {
+    Missing,
+    Pending,
+    Published(String),
+}
+
+fn producer<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Producer
 where
     K: HasSnapshot + kube::Resource<DynamicType = ()> + Clone + 'static,
 {
-    get(cache, namespace, name).map(|found| found.snapshot_name().map(str::to_owned))
+    match get(cache, namespace, name) {
+        None => Producer::Missing,
+        Some(found) => found.snapshot_name().map_or(Producer::Pending, |snapshot| {
+            Producer::Published(snapshot.to_owned())
+        }),
+    }
 }
 
 /// The object of that name in a cache.

@@ -121,7 +121,7 @@ async fn mutate<K: Mutates>(
             object.status().cloned().unwrap_or_default(),
             waiting,
         )),
-        Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::Failed(error)) => Err(*error),
     }
 }
 

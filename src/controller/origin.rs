@@ -196,15 +196,15 @@ fn expanded<'a>(
 ) -> &'a DescriptorReference {
     fn find<'a>(
         tree: &'a DescriptorReference,
-        digest: &Option<String>,
+        digest: Option<&str>,
     ) -> Option<&'a DescriptorReference> {
-        if tree.digest == *digest && !tree.references.is_empty() {
+        if tree.digest.as_deref() == digest && !tree.references.is_empty() {
             return Some(tree);
         }
         tree.references.iter().find_map(|below| find(below, digest))
     }
     if node.references.is_empty() {
-        find(tree, &node.digest).unwrap_or(node)
+        find(tree, node.digest.as_deref()).unwrap_or(node)
     } else {
         node
     }

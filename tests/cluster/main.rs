@@ -1,11 +1,16 @@
 //! Tests on a real control plane with Flux and registries: `make tools`, then
 //! `cargo test --test cluster -- --ignored`.
 
+#![allow(
+    unreachable_pub,
+    reason = "a test binary exports nothing; `pub` says what modules share"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
-mod configuration;
 mod component;
+mod configuration;
 mod failures;
 mod guide;
 mod harness;

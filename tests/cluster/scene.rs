@@ -15,7 +15,7 @@ use crate::support::wait::{self, eventually};
 use crate::support::{fixture, in_repository};
 
 /// What everything has to come to be within, on a loaded machine.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The user and password of the private registry.
 pub const USER: &str = "ops";

@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 // A closed standard error leaves nobody to tell.
-                let _ = writeln!(io::stderr(), "\ndemo: {}", ocm_controller::controller::chain(&error));
+                let _ = writeln!(io::stderr(), "\ndemo: {}", ocm_controller::chain::chain(&error));
                 ExitCode::FAILURE
             }
         },

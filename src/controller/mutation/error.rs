@@ -117,21 +117,21 @@ impl Fault for Error {
 /// Why there is no outcome yet.
 pub(super) enum Halt {
     Waiting(Waiting),
-    Failed(Error),
+    Failed(Box<Error>),
 }
 
 impl From<Unavailable> for Halt {
     fn from(unavailable: Unavailable) -> Self {
         match unavailable {
             Unavailable::Waiting(waiting) => Self::Waiting(waiting),
-            Unavailable::Denied(message) => Self::Failed(Error::Denied { message }),
-            Unavailable::Unusable(message) => Self::Failed(Error::Unusable { message }),
+            Unavailable::Denied(message) => Error::Denied { message }.into(),
+            Unavailable::Unusable(message) => Error::Unusable { message }.into(),
         }
     }
 }
 
 impl From<Error> for Halt {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        Self::Failed(Box::new(error))
     }
 }

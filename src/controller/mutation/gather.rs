@@ -65,7 +65,7 @@ pub(super) async fn input(
 
 /// The layer of a snapshot; one whose content has gone is being made again.
 async fn layer_of(context: &Context, snapshot: &Snapshot) -> Result<Layer, Halt> {
-    let failed = |source| Halt::Failed(Error::Substitute { source });
+    let failed = |source| Halt::from(Error::Substitute { source });
     let digest = snapshot
         .spec
         .digest

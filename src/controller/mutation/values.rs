@@ -397,5 +397,5 @@ fn get_failed(kind: &'static str, own: &str, name: &str, source: kube::Error) ->
 }
 
 fn failed(source: ValuesError) -> Halt {
-    Halt::Failed(Error::Values { source })
+    Error::Values { source }.into()
 }
