@@ -6,4 +6,5 @@ mod support;
 
 mod guide;
 mod harness;
+mod install;
 mod scene;
