@@ -14,6 +14,7 @@ mod configuration;
 mod failures;
 mod guide;
 mod harness;
+mod install;
 mod lifecycle;
 mod scene;
 mod site;

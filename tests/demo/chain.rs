@@ -16,7 +16,7 @@ use crate::{Error, Result};
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A kind in a namespace, and where its objects say what version they are at.
-struct Kind {
+struct Followed {
     api_version: &'static str,
     kind: &'static str,
     namespace: &'static str,
@@ -28,8 +28,8 @@ const fn kind(
     kind: &'static str,
     namespace: &'static str,
     version: &'static str,
-) -> Kind {
-    Kind {
+) -> Followed {
+    Followed {
         api_version,
         kind,
         namespace,
@@ -42,7 +42,7 @@ const SOURCE: &str = "source.toolkit.fluxcd.io/v1";
 const KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io/v1";
 
 /// In the order of the flow. The last one is what all of it is for.
-const KINDS: [Kind; 11] = [
+const KINDS: [Followed; 11] = [
     kind(
         SOURCE,
         "GitRepository",
@@ -112,7 +112,7 @@ struct Line {
 }
 
 impl Line {
-    fn of(kind: &Kind, object: &DynamicObject) -> Self {
+    fn of(kind: &Followed, object: &DynamicObject) -> Self {
         let text = |value: Option<&Value>| {
             let text = value.and_then(Value::as_str).unwrap_or_default();
             shortened(text.lines().next().unwrap_or_default())
@@ -205,7 +205,7 @@ async fn changes(
     unreachable!("a watch goes on for ever")
 }
 
-fn print(begun: Instant, kind: &Kind, name: &str, line: &Line) {
+fn print(begun: Instant, kind: &Followed, name: &str, line: &Line) {
     let printed = format!(
         "{:5.2} s  {:<19} {:<32} {:<9} {:<19} {}",
         begun.elapsed().as_secs_f32(),

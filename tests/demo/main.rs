@@ -157,7 +157,7 @@ async fn stay(stage: &Stage) {
         let _ = enter.await;
     } else {
         say(&format!("\nkill {} ends it.", std::process::id()));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
