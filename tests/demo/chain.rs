@@ -1,9 +1,10 @@
 //! Follows all objects of the chain and prints a line for each change.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, Stream, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -141,68 +142,85 @@ impl Line {
     }
 }
 
-/// Prints changes until the Deployment is there and all that led to it is ready.
-pub(crate) async fn follow(cluster: &Cluster) -> Result<()> {
-    let begun = Instant::now();
-    let mut lines: BTreeMap<(usize, String), Line> = BTreeMap::new();
-    let followed = tokio::time::timeout(TIMEOUT, changes(cluster, begun, &mut lines)).await;
-    followed.unwrap_or_else(|_| {
-        let awaited = lines.iter().filter(|(_, line)| !line.is_good());
-        let mut awaited: Vec<String> = awaited
+/// The open watches of all kinds, and the last line of each object.
+pub(crate) struct Chain {
+    events: Pin<Box<dyn Stream<Item = (usize, watcher::Result<Event<DynamicObject>>)>>>,
+    lines: BTreeMap<(usize, String), Line>,
+}
+
+impl Chain {
+    /// Asks the API server for the kinds, so that [`follow`](Self::follow) can begin at once.
+    pub(crate) async fn find(cluster: &Cluster) -> Self {
+        let mut streams = Vec::new();
+        for (place, kind) in KINDS.iter().enumerate() {
+            let api = cluster
+                .api(kind.api_version, kind.kind, kind.namespace)
+                .await;
+            let events = watcher(api, watcher::Config::default());
+            streams.push(events.map(move |event| (place, event)).boxed());
+        }
+        Self {
+            events: Box::pin(stream::select_all(streams)),
+            lines: BTreeMap::new(),
+        }
+    }
+
+    /// Prints changes until the Deployment is there and all that led to it is ready.
+    pub(crate) async fn follow(mut self) -> Result<()> {
+        let begun = Instant::now();
+        let followed = tokio::time::timeout(TIMEOUT, self.until_ready(begun)).await;
+        followed.unwrap_or_else(|_| {
+            Err(Error::Wait {
+                seconds: TIMEOUT.as_secs(),
+                awaited: self.awaited(),
+            })
+        })
+    }
+
+    async fn until_ready(&mut self, begun: Instant) -> Result<()> {
+        while let Some((place, event)) = self.events.next().await {
+            let kind = &KINDS[place];
+            let event = event.map_err(|source| Error::Watch {
+                kind: kind.kind,
+                source: Box::new(source),
+            })?;
+            let (Event::Apply(object) | Event::InitApply(object)) = event else {
+                continue;
+            };
+            let line = Line::of(kind, &object);
+            // Flux says ready first and of which version in a second write.
+            if line.state == "ready" && line.version.is_empty() {
+                continue;
+            }
+            let key = (place, object.name_any());
+            if self.lines.get(&key) != Some(&line) {
+                print(begun, kind, &key.1, &line);
+                self.lines.insert(key, line);
+            }
+            if self.has_arrived() && self.lines.values().all(Line::is_good) {
+                return Ok(());
+            }
+        }
+        unreachable!("a watch goes on for ever")
+    }
+
+    fn has_arrived(&self) -> bool {
+        let mut places = self.lines.keys();
+        places.any(|(place, _)| KINDS[*place].kind == GOAL)
+    }
+
+    fn awaited(&self) -> String {
+        let waiting = self.lines.iter().filter(|(_, line)| !line.is_good());
+        let mut awaited: Vec<String> = waiting
             .map(|((place, name), line)| {
                 format!("{} {name} ({})", KINDS[*place].kind, line.message)
             })
             .collect();
-        if awaited.is_empty() {
+        if !self.has_arrived() {
             awaited.push(format!("{GOAL} podinfo"));
         }
-        Err(Error::Wait {
-            seconds: TIMEOUT.as_secs(),
-            awaited: awaited.join(", "),
-        })
-    })
-}
-
-async fn changes(
-    cluster: &Cluster,
-    begun: Instant,
-    lines: &mut BTreeMap<(usize, String), Line>,
-) -> Result<()> {
-    let mut streams = Vec::new();
-    for (place, kind) in KINDS.iter().enumerate() {
-        let api = cluster
-            .api(kind.api_version, kind.kind, kind.namespace)
-            .await;
-        let events = watcher(api, watcher::Config::default());
-        streams.push(events.map(move |event| (place, event)).boxed());
+        awaited.join(", ")
     }
-    let mut events = stream::select_all(streams);
-    while let Some((place, event)) = events.next().await {
-        let kind = &KINDS[place];
-        let (Event::Apply(object) | Event::InitApply(object)) =
-            event.map_err(|source| Error::Watch {
-                kind: kind.kind,
-                source: Box::new(source),
-            })?
-        else {
-            continue;
-        };
-        let line = Line::of(kind, &object);
-        // Flux says ready first and of which version in a second write.
-        if line.state == "ready" && line.version.is_empty() {
-            continue;
-        }
-        let key = (place, object.name_any());
-        if lines.get(&key) != Some(&line) {
-            print(begun, kind, &key.1, &line);
-            lines.insert(key, line);
-        }
-        let arrived = lines.keys().any(|(place, _)| KINDS[*place].kind == GOAL);
-        if arrived && lines.values().all(Line::is_good) {
-            return Ok(());
-        }
-    }
-    unreachable!("a watch goes on for ever")
 }
 
 fn print(begun: Instant, kind: &Followed, name: &str, line: &Line) {

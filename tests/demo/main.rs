@@ -11,13 +11,15 @@ mod chain;
 mod shell;
 mod stage;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ocm_controller::chain::chain as with_causes;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::shell::{Shell, say};
+use crate::chain::Chain;
+use crate::shell::say;
 use crate::stage::Stage;
 use crate::support::in_repository;
 
@@ -51,23 +53,37 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 async fn main() -> ExitCode {
     let keep = std::env::args().any(|argument| argument == "--keep");
     let begun = Instant::now();
-    tokio::select! {
-        result = present(keep, begun) => match result {
-            Ok(()) => ExitCode::SUCCESS,
+    let stage = tokio::select! {
+        told = present(begun) => match told {
+            Ok(stage) => stage,
             Err(error) => {
-                // A closed standard error leaves nobody to tell.
-                let _ = writeln!(io::stderr(), "\ndemo: {}", ocm_controller::chain::chain(&error));
-                ExitCode::FAILURE
+                say(&format!("\ndemo: {}", with_causes(&error)));
+                return ExitCode::FAILURE;
             }
         },
         () = interrupted() => {
             say("\nStopped; everything is cleaned up.");
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
+    };
+    if keep {
+        stay(&stage).await;
     }
+    drop(stage);
+    say(&format!(
+        "\nDone in {:.0} s; everything is cleaned up.{}",
+        begun.elapsed().as_secs_f32(),
+        if keep {
+            ""
+        } else {
+            " `make demo KEEP=1` leaves it running."
+        }
+    ));
+    ExitCode::SUCCESS
 }
 
-async fn present(keep: bool, begun: Instant) -> Result<()> {
+/// Sets the stage and tells the guide's story on it.
+async fn present(begun: Instant) -> Result<Stage> {
     say("Air-gapped GitOps with OCM and Flux, on a cluster of its own\n");
     say("Starting Kubernetes, Flux, a private registry that answers as ghcr.io, a Git server");
     say("and ocm-controller ...");
@@ -77,23 +93,18 @@ async fn present(keep: bool, begun: Instant) -> Result<()> {
          --copy-resources` put there: phoban.io/podinfo 6.2.3 and 6.3.5 with their images.\n",
         begun.elapsed().as_secs_f32()
     ));
-    let mut shell = stage.shell();
-    let told = tell(&stage, &mut shell).await;
-    match told {
-        Ok(()) if keep => stay(&stage).await,
-        Ok(()) => {
-            say(&format!(
-                "\nDone in {:.0} s; everything is cleaned up. `make demo KEEP=1` leaves it running.",
-                begun.elapsed().as_secs_f32()
-            ));
+    match tell(&stage).await {
+        Ok(()) => Ok(stage),
+        Err(error) => {
+            say(&stage.end_of_log());
+            Err(error)
         }
-        Err(_) => say(&stage.end_of_log()),
     }
-    told
 }
 
 /// The guide's commands in their order.
-async fn tell(stage: &Stage, shell: &mut Shell) -> Result<()> {
+async fn tell(stage: &Stage) -> Result<()> {
+    let mut shell = stage.shell();
     say("# The credentials of the private registry, as the guide makes them");
     shell
         .run(
@@ -117,6 +128,7 @@ async fn tell(stage: &Stage, shell: &mut Shell) -> Result<()> {
         .await?;
     shell.run("git push --quiet").await?;
 
+    let chain = Chain::find(&stage.cluster).await;
     say("\n# What `flux reconcile source git flux-system` does");
     let now = k8s_openapi::jiff::Timestamp::now();
     shell
@@ -127,7 +139,7 @@ async fn tell(stage: &Stage, shell: &mut Shell) -> Result<()> {
         .await?;
 
     say("\n# Each change of the chain as it happens");
-    chain::follow(&stage.cluster).await?;
+    chain.follow().await?;
 
     say("\n# The chain as kubectl shows it");
     shell.run("kubectl get -n ocm-system componentversions,resources.delivery.ocm.software,localizations,snapshots,fluxdeployers").await?;
@@ -147,21 +159,24 @@ async fn stay(stage: &Stage) {
     say(&stage.directions());
     if io::stdin().is_terminal() {
         say("\nPress Enter or Ctrl-C to end it.");
-        // Detached: a read of the terminal cannot be taken back.
         let (sender, enter) = tokio::sync::oneshot::channel();
+        // Detached: a read of the terminal cannot be taken back.
         std::thread::spawn(move || {
-            let mut line = String::new();
-            let _ = io::stdin().read_line(&mut line);
+            // Where the terminal is gone, so is the person.
+            let _ = io::stdin().read_line(&mut String::new());
             let _ = sender.send(());
         });
-        let _ = enter.await;
+        tokio::select! {
+            _ = enter => {}
+            () = interrupted() => {}
+        }
     } else {
         say(&format!("\nkill {} ends it.", std::process::id()));
-        std::future::pending::<()>().await;
+        interrupted().await;
     }
 }
 
-/// Ctrl-C and SIGTERM; what is running is stopped by dropping it.
+/// Ctrl-C and SIGTERM; what is running ends when its owner is dropped.
 async fn interrupted() {
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened for");
     tokio::select! {

@@ -1,8 +1,9 @@
 //! The program as a person or a Deployment calls it.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
-use crate::files::documents;
+use crate::files::{documents, text};
 
 /// Runs the program with these arguments and without a cluster to find.
 pub(crate) fn run(arguments: &[&str]) -> Output {
@@ -41,6 +42,22 @@ fn help_of_run_is_shown_without_starting_anything() {
     let output = run(&["run", "--help"]);
     assert!(output.status.success());
     assert!(printed(&output).contains("--oci-registry-addr"));
+}
+
+#[test]
+fn readme_has_a_row_for_each_flag_and_no_other() {
+    let help = printed(&run(&["run", "--help"]));
+    let flags: BTreeSet<&str> = help
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--"))
+        .map(|flag| flag.split([' ', '[', '=']).next().unwrap())
+        .collect();
+    let readme = text("README.md");
+    let rows: BTreeSet<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `--")?.split('`').next())
+        .collect();
+    assert_eq!(rows, flags);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tests of what is shipped: CRDs, manifests, chart, command line, documents. No cluster, and
 //! where a test is ignored it needs a program of `make tools`.
 
+#![allow(clippy::unwrap_used, reason = "all of this is test code")]
+
 #[allow(
     dead_code,
     unreachable_pub,
