@@ -29,7 +29,7 @@ mod takeover;
 mod triggers;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -54,7 +54,7 @@ use context::{Caches, Context};
 use credentials::CredentialCache;
 use driver::Memories;
 use events::Events;
-use health::WatchAge;
+use health::WatchHealth;
 use informer::Informer;
 use triggers::{Queue, Triggers};
 
@@ -63,8 +63,16 @@ pub use context::{OnRepublish, Settings};
 /// The one field manager of everything that is written, and the controller's name in events.
 const FIELD_MANAGER: &str = "ocm-controller";
 
-/// How long nothing may be heard of the API server. Each watch is renewed every 45 seconds.
-const LONGEST_SILENCE: Duration = Duration::from_mins(2);
+/// The kinds whose watches tell whether the API server can be reached.
+const OWN_KINDS: [&str; 7] = [
+    "ComponentVersion",
+    "ComponentDescriptor",
+    "Resource",
+    "Localization",
+    "Configuration",
+    "Snapshot",
+    "FluxDeployer",
+];
 
 /// The controllers, set up but not running.
 pub struct Controllers {
@@ -79,19 +87,16 @@ pub struct Controllers {
 /// What the probes ask.
 #[derive(Debug)]
 pub struct Health {
-    watches: Arc<WatchAge>,
+    watches: Arc<WatchHealth>,
 }
 
 impl Health {
     /// Why the process should be started anew, if it should.
     pub fn problem(&self) -> Option<String> {
-        let age = self.watches.age();
-        (age > LONGEST_SILENCE).then(|| {
-            format!(
-                "no list or watch of the API server got through for {} seconds",
-                age.as_secs()
-            )
-        })
+        let kinds = OWN_KINDS.iter().copied();
+        self.watches
+            .is_cut_off(kinds, Instant::now())
+            .then(|| "no watch of the API server gets through".to_owned())
     }
 }
 
@@ -106,7 +111,7 @@ impl Controllers {
         metrics: Metrics,
     ) -> Self {
         let health = Arc::new(Health {
-            watches: Arc::new(WatchAge::new()),
+            watches: Arc::new(WatchHealth::default()),
         });
         Self {
             client,
@@ -240,14 +245,14 @@ impl Watches {
         self,
         triggers: &Triggers,
         tasks: &mut JoinSet<()>,
-        age: &Arc<WatchAge>,
+        health: &Arc<WatchHealth>,
         shutdown: &CancellationToken,
     ) {
         macro_rules! watch {
             ($informer:expr, $($listener:expr),+) => {
                 let mut informer = $informer;
                 $(informer.listen($listener);)+
-                tasks.spawn(informer.run(Arc::clone(age), shutdown.clone()));
+                tasks.spawn(informer.run(Arc::clone(health), shutdown.clone()));
             };
         }
         watch!(

@@ -465,9 +465,7 @@ fn backoff(failures: u32, interval: Option<Duration>) -> Duration {
 
 /// Spreads repeated work by up to a tenth, so that objects made together do not stay together.
 fn jittered(pause: Duration) -> Duration {
-    let nanos = Instant::now().elapsed().subsec_nanos()
-        ^ Timestamp::now().subsec_nanosecond().unsigned_abs();
-    pause + pause.mul_f64(f64::from(nanos % 1_000) / 10_000.0)
+    pause + pause.mul_f64(fastrand::f64() / 10.0)
 }
 
 /// A duration as Go prints it: `1m0s`, `1h0m0s`, `1.5s`.
