@@ -4,10 +4,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api;
+mod budget;
 mod component;
 mod failures;
 mod guide;
 mod harness;
 mod lifecycle;
+mod restarts;
 mod scene;
 mod site;
+mod takeover;
