@@ -7,7 +7,7 @@ TOOLS := etcd kubernetes registry source-controller kustomize-controller helm-co
 need = @command -v $(1) >/dev/null 2>&1 || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo check crds tools needed $(TOOLS:%=tool-%)
+.PHONY: help test demo bench check crds tools needed $(TOOLS:%=tool-%)
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: check tools ## Check and test everything, on a real cluster too (first tim
 demo: needed tools ## Walk through the guide on a cluster of its own (KEEP=1 leaves it running).
 	@cargo build --locked --quiet --bins --example demo
 	@cargo run --locked --quiet --example demo -- $(if $(KEEP),--keep)
+
+bench: needed ## Measure how substitution grows with rules, files and bytes.
+	@cargo bench --locked --quiet --bench slope
 
 check: needed ## Check formatting, lints and documentation.
 	@cargo fmt --check

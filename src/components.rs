@@ -198,17 +198,16 @@ impl Components {
     ) -> Result<ComponentManifest> {
         let (client, repository) = self.client(place, name)?;
         let kept = self.kept(place, &repository, digest, MAX_MANIFEST).await?;
-        let bytes = match kept {
-            Some(bytes) => bytes,
-            None => {
-                let manifest: Manifest = client
-                    .manifest(repository.name(), &Reference::Digest(digest.clone()))
-                    .await
-                    .map_err(|source| Error::read(name, version, source))?;
-                self.keep(place, &repository, digest, manifest.bytes.clone())
-                    .await?;
-                manifest.bytes
-            }
+        let bytes = if let Some(bytes) = kept {
+            bytes
+        } else {
+            let manifest: Manifest = client
+                .manifest(repository.name(), &Reference::Digest(digest.clone()))
+                .await
+                .map_err(|source| Error::read(name, version, source))?;
+            self.keep(place, &repository, digest, manifest.bytes.clone())
+                .await?;
+            manifest.bytes
         };
         let media_type = media_type_of(&bytes);
         ComponentManifest::parse(&bytes, &media_type).map_err(|source| Error::Malformed {

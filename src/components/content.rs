@@ -1,7 +1,7 @@
 //! The content of a resource: where it is, by digest, and its bytes as a stream.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use tokio::runtime::Handle;
 
@@ -9,7 +9,12 @@ use super::{Components, Error, Place, Result, endpoint, scheme};
 use crate::oci::{Digest, Hasher, ImageReference};
 use crate::ocm::{Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location};
 use crate::registry::{self, BlobReader, Client, Reference, RegistryRepository};
-use crate::snapshot::ContentKind;
+use crate::snapshot::{ContentKind, Namespace};
+use crate::store::Store;
+
+/// The largest blob that is kept as it was pulled, in bytes: rules are read at every reconcile,
+/// and larger content is kept in the form that is made of it.
+const LARGEST_KEPT: u64 = 1 << 20;
 
 /// A resource's content as it was located: fixed by digest, not yet fetched.
 #[derive(Debug, Clone)]
@@ -57,7 +62,7 @@ impl Components {
             }
             Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
                 let reference = location(component, resource).map_err(failed)?;
-                let repository = self.repository_of(place, &reference, resource)?;
+                let repository = Self::repository_of(place, &reference, resource)?;
                 let pinned = reference
                     .digest()
                     .cloned()
@@ -81,6 +86,8 @@ impl Components {
         let repository = content.source.repository.clone();
         ContentReader {
             client: self.pool.client(&repository, &place.credentials),
+            store: self.store.clone(),
+            namespace: place.namespace.clone(),
             repository,
             pending: content.source.blobs.iter().cloned().collect(),
             current: None,
@@ -137,7 +144,6 @@ impl Components {
     }
 
     fn repository_of(
-        &self,
         place: &Place,
         reference: &ImageReference,
         resource: &Resource,
@@ -162,9 +168,9 @@ impl Content {
             [only] => only.digest.clone(),
             several => {
                 let mut hasher = Hasher::new(crate::oci::Algorithm::Sha256);
-                several
-                    .iter()
-                    .for_each(|blob| hasher.update(blob.digest.to_string().as_bytes()));
+                for blob in several {
+                    hasher.update(blob.digest.to_string().as_bytes());
+                }
                 hasher.finish()
             }
         };
@@ -214,10 +220,77 @@ fn latest() -> crate::oci::Tag {
 /// The bytes of a [`Content`], checked as they flow. Reads block on the network.
 pub struct ContentReader {
     client: Client,
+    store: Store,
+    namespace: Namespace,
     repository: RegistryRepository,
     pending: VecDeque<BlobDescriptor>,
-    current: Option<BlobReader>,
+    current: Option<Open>,
     runtime: Handle,
+}
+
+/// A blob that is being read.
+enum Open {
+    Kept(Cursor<Vec<u8>>),
+    Pulled(Box<BlobReader>),
+}
+
+impl Read for Open {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Kept(bytes) => bytes.read(buffer),
+            Self::Pulled(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl ContentReader {
+    fn open(&self, blob: &BlobDescriptor) -> io::Result<Open> {
+        if blob.size <= LARGEST_KEPT {
+            return self.small(blob).map(|bytes| Open::Kept(Cursor::new(bytes)));
+        }
+        let opened = self
+            .client
+            .blob(self.repository.name(), &blob.digest, Some(blob.size));
+        let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
+        Ok(Open::Pulled(Box::new(
+            stream.into_reader(self.runtime.clone()),
+        )))
+    }
+
+    /// A small blob, from the store where this namespace has pulled it before.
+    fn small(&self, blob: &BlobDescriptor) -> io::Result<Vec<u8>> {
+        let (repository, digest) = (self.repository.to_string(), &blob.digest);
+        let is_granted = self
+            .store
+            .is_granted(&self.namespace, &repository, digest)
+            .map_err(io::Error::other)?;
+        if is_granted
+            && let Some(bytes) = self
+                .store
+                .read_small(digest, LARGEST_KEPT)
+                .map_err(io::Error::other)?
+        {
+            return Ok(bytes);
+        }
+        let limit = usize::try_from(LARGEST_KEPT).unwrap_or(usize::MAX);
+        let name = self.repository.name();
+        let pulled = self.client.blob_bytes(name, digest, Some(blob.size), limit);
+        let bytes = self.runtime.block_on(pulled).map_err(io::Error::other)?;
+        if self
+            .store
+            .contains(digest)
+            .map_err(io::Error::other)?
+            .is_none()
+        {
+            self.store
+                .write_small(digest, &bytes)
+                .map_err(io::Error::other)?;
+        }
+        self.store
+            .grant(&self.namespace, &repository, digest)
+            .map_err(io::Error::other)?;
+        Ok(bytes.to_vec())
+    }
 }
 
 impl Read for ContentReader {
@@ -232,11 +305,7 @@ impl Read for ContentReader {
             let Some(blob) = self.pending.pop_front() else {
                 return Ok(0);
             };
-            let opened = self
-                .client
-                .blob(self.repository.name(), &blob.digest, Some(blob.size));
-            let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
-            self.current = Some(stream.into_reader(self.runtime.clone()));
+            self.current = Some(self.open(&blob)?);
         }
     }
 }

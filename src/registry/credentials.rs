@@ -20,6 +20,8 @@ const LARGEST: usize = 1 << 20;
 pub struct Credential {
     identity: Identity,
     roots: Option<ExtraRoots>,
+    /// The Secret that it was read from, for messages.
+    secret: Option<String>,
 }
 
 #[derive(Clone)]
@@ -64,6 +66,7 @@ impl Credential {
         Self {
             identity,
             roots: None,
+            secret: None,
         }
     }
 
@@ -109,18 +112,26 @@ impl Credential {
         if let Some(roots) = &self.roots {
             take(roots.digest().hex());
         }
+        // Who shares a client shares its messages, and they name the Secret.
+        if let Some(secret) = &self.secret {
+            take(secret);
+        }
         hasher.finalize().into()
     }
 
     /// For messages: who was refused, or that nobody was named.
     pub(super) fn described(&self, endpoint: &Endpoint) -> String {
         let host = endpoint.authority();
+        let secret = match &self.secret {
+            Some(secret) => format!(" of Secret {secret:?}"),
+            None => String::new(),
+        };
         match &self.identity {
             Identity::Anonymous => format!("no credential for host {host:?}"),
             Identity::Password { username, .. } => {
-                format!("the credential for host {host:?} (user {username:?})")
+                format!("the credential{secret} for host {host:?} (user {username:?})")
             }
-            Identity::Token(_) => format!("the identity token for host {host:?}"),
+            Identity::Token(_) => format!("the identity token{secret} for host {host:?}"),
         }
     }
 }
@@ -304,6 +315,7 @@ pub(super) fn from_properties(
         (None, None, None) => Identity::Anonymous,
     };
     let mut credential = Credential::of(identity);
+    credential.secret = Some(place.secret.to_owned());
     for name in ["certificateAuthority", "ca.crt"] {
         if let Some(pem) = set(name) {
             let key = if place.key == "username" {

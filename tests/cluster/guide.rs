@@ -1,12 +1,13 @@
 //! The guide, as it is written there: from Git to the image in the Deployment.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::scene::{PASSWORD, Scene};
+use crate::scene::{PASSWORD, Scene, shared_scene};
+use crate::site::{IMAGE, PRIVATE, Site};
 use crate::support::cluster::Flux;
 use crate::support::git::GitRepository;
-use crate::support::in_repository;
 use crate::support::wait;
+use crate::support::{fixture, in_repository};
 
 /// The manifests of the guide as they are committed there.
 fn components() -> Vec<(String, String)> {
@@ -108,10 +109,61 @@ async fn walk_through(fixture: &str, url: &str, image: &str) {
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
 async fn guide_ends_with_the_image_of_the_private_registry() {
-    walk_through(
-        "phoban01-air-gapped",
-        "ghcr.io/phoban01/air-gapped",
-        "ghcr.io/phoban01/air-gapped/stefanprodan/podinfo:6.3.5",
-    )
-    .await;
+    walk_through("phoban01-air-gapped", PRIVATE, IMAGE).await;
+}
+
+/// The same registry as other releases of the OCM tools fill it: with digests in the access, and
+/// with the image inside the component version itself.
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn guide_ends_with_the_image_wherever_the_transfer_put_it() {
+    const DIGEST: &str = "sha256:d3185f0fd842aa87a446453958f2bbb1446f04307c727c82b13cb9f1bc88d24f";
+    let scene = shared_scene().await;
+    for (url, repository) in [
+        (
+            "ghcr.io/phoban01/air-gapped-v1",
+            "stefanprodan/podinfo:6.3.5",
+        ),
+        (
+            "ghcr.io/phoban01/air-gapped-blobs",
+            "component-descriptors/phoban.io/podinfo",
+        ),
+    ] {
+        let site = Site::new(scene, "transfer").await;
+        site.apply(&site.guide(url)).await;
+        site.deployed(&format!("{url}/{repository}@{DIGEST}")).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn pushed_version_is_deployed_and_an_edited_constraint_goes_back() {
+    let scene = shared_scene().await;
+    let public = fixture("registry/phoban01-public");
+    scene
+        .public
+        .load(&public, |artifact| artifact.tag.as_deref() != Some("6.4.0"))
+        .await;
+    let site = Site::without_secret(scene, "newer").await;
+    let guide = site
+        .guide("public.example.org/phoban01")
+        .replace("  serviceAccountName: air-gapped-ops\n", "")
+        .replace("interval: 1m0s\n  component", "interval: 2s\n  component");
+    site.apply(&guide).await;
+    site.deployed("ghcr.io/stefanprodan/podinfo:6.3.5").await;
+
+    scene
+        .public
+        .load(&public, |artifact| artifact.tag.as_deref() == Some("6.4.0"))
+        .await;
+    site.deployed("ghcr.io/stefanprodan/podinfo:6.4.0").await;
+
+    let constraint = json!({"spec": {"version": {"semver": "6.2.3"}}});
+    site.patch("ComponentVersion", "podinfo", constraint).await;
+    site.deployed("ghcr.io/stefanprodan/podinfo:6.2.3").await;
+    let found = site.ready("ComponentVersion", "podinfo").await;
+    assert_eq!(found.data["status"]["reconciledVersion"], "6.2.3");
+    // What the newer version left behind must not be taken for the current one.
+    let found = site.ready("Localization", "podinfo-deployment").await;
+    assert_eq!(found.data["status"]["latestSourceVersion"], "6.2.3");
 }

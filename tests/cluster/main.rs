@@ -1,10 +1,20 @@
 //! Tests on a real control plane with Flux and registries: `make tools`, then
 //! `cargo test --test cluster -- --ignored`.
 
+#![allow(
+    unreachable_pub,
+    reason = "a test binary exports nothing; `pub` says what modules share"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
+mod component;
+mod configuration;
+mod failures;
 mod guide;
 mod harness;
 mod install;
+mod lifecycle;
 mod scene;
+mod site;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Api;
 use kube::api::DynamicObject;
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::support::cluster::{Cluster, Flux, Options};
 use crate::support::controller::{Controller, ControllerOptions};
@@ -15,7 +15,7 @@ use crate::support::wait::{self, eventually};
 use crate::support::{fixture, in_repository};
 
 /// What everything has to come to be within, on a loaded machine.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The user and password of the private registry.
 pub const USER: &str = "ops";
@@ -23,14 +23,15 @@ pub const PASSWORD: &str = "for-a-test";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ocm-controller");
 
-/// A cluster with Flux, two registries, and the controller.
+/// A cluster with Flux, three registries, and the controller.
 ///
-/// `ghcr.io` is the private registry with TLS and password; `public.example.org` is another with
-/// TLS and without.
+/// `ghcr.io` is the private registry with TLS and password; `public.example.org` and
+/// `fragile.example.org` are others with TLS and without. Whoever stops the last one holds it.
 pub struct Scene {
     pub cluster: Cluster,
     pub private: Registry,
     pub public: Registry,
+    pub fragile: Mutex<Registry>,
     pub controller: Controller,
 }
 
@@ -52,23 +53,22 @@ impl Scene {
             password,
         };
         let password = Some((USER.to_owned(), PASSWORD.to_owned()));
-        let (cluster, private, public) = tokio::join!(
+        let (cluster, private, public, fragile) = tokio::join!(
             Cluster::start(options),
             Registry::start(registry("ghcr.io", password)),
             Registry::start(registry("public.example.org", None)),
+            Registry::start(registry("fragile.example.org", None)),
         );
         install(&cluster).await;
-        let mut all = vec![
-            "--resolve".to_owned(),
-            format!("ghcr.io={}", private.address()),
-            "--resolve".to_owned(),
-            format!("public.example.org={}", public.address()),
-            "--ca-file".to_owned(),
-            private.ca_file().display().to_string(),
-            "--ca-file".to_owned(),
-            public.ca_file().display().to_string(),
-            "--log-level=info,ocm_controller=debug".to_owned(),
-        ];
+        let mut all = vec!["--log-level=info,ocm_controller=debug".to_owned()];
+        for (host, registry) in [
+            ("ghcr.io", &private),
+            ("public.example.org", &public),
+            ("fragile.example.org", &fragile),
+        ] {
+            all.push(format!("--resolve={host}={}", registry.address()));
+            all.push(format!("--ca-file={}", registry.ca_file().display()));
+        }
         all.extend(arguments.iter().map(ToString::to_string));
         let options = ControllerOptions {
             token: cluster
@@ -82,6 +82,7 @@ impl Scene {
             cluster,
             private,
             public,
+            fragile: Mutex::new(fragile),
             controller,
         }
     }
@@ -201,4 +202,22 @@ pub async fn shared_scene() -> &'static Scene {
             scene
         })
         .await
+}
+
+/// One scene for the tests that stop the controller, which take turns; it runs at the begin of
+/// each.
+pub async fn exclusive_scene() -> MutexGuard<'static, Scene> {
+    static SCENE: OnceCell<Mutex<Scene>> = OnceCell::const_new();
+    let scene = SCENE
+        .get_or_init(|| async {
+            let scene = Scene::start_with(Flux::Kustomize, &[]).await;
+            scene.load_private("phoban01-air-gapped").await;
+            Mutex::new(scene)
+        })
+        .await;
+    let mut scene = scene.lock().await;
+    if !scene.controller.process().is_running() {
+        scene.controller.start_again().await;
+    }
+    scene
 }

@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ocm_controller::controller::chain as with_causes;
+use ocm_controller::chain::chain as with_causes;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::chain::Chain;

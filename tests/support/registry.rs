@@ -149,6 +149,11 @@ impl Registry {
         }
     }
 
+    /// The digest of these bytes, as OCI writes it.
+    pub fn digest(content: &[u8]) -> String {
+        fixture::digest(content)
+    }
+
     /// Stores a blob and returns its digest.
     pub async fn put_blob(&self, repository: &str, content: Vec<u8>) -> String {
         let digest = fixture::digest(&content);
