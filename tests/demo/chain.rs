@@ -1,10 +1,9 @@
 //! Follows all objects of the chain and prints a line for each change.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use futures::stream::{self, Stream, StreamExt as _};
+use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -142,9 +141,12 @@ impl Line {
     }
 }
 
-/// The open watches of all kinds, and the last line of each object.
+/// What a watch tells, and of which of the kinds.
+type Seen = (usize, watcher::Result<Event<DynamicObject>>);
+
+/// The watches of all kinds, and the last line of each object.
 pub(crate) struct Chain {
-    events: Pin<Box<dyn Stream<Item = (usize, watcher::Result<Event<DynamicObject>>)>>>,
+    events: SelectAll<BoxStream<'static, Seen>>,
     lines: BTreeMap<(usize, String), Line>,
 }
 
@@ -160,7 +162,7 @@ impl Chain {
             streams.push(events.map(move |event| (place, event)).boxed());
         }
         Self {
-            events: Box::pin(stream::select_all(streams)),
+            events: stream::select_all(streams),
             lines: BTreeMap::new(),
         }
     }
