@@ -232,7 +232,7 @@ pub struct ContentReader {
 /// A blob that is being read.
 enum Open {
     Kept(Cursor<Vec<u8>>),
-    Pulled(BlobReader),
+    Pulled(Box<BlobReader>),
 }
 
 impl Read for Open {
@@ -253,7 +253,8 @@ impl ContentReader {
             .client
             .blob(self.repository.name(), &blob.digest, Some(blob.size));
         let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
-        Ok(Open::Pulled(stream.into_reader(self.runtime.clone())))
+        let reader = stream.into_reader(self.runtime.clone());
+        Ok(Open::Pulled(Box::new(reader)))
     }
 
     /// A small blob, from the store where this namespace has pulled it before.

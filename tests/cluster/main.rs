@@ -1,6 +1,8 @@
 //! Tests on a real control plane with Flux and registries: `make tools`, then
 //! `cargo test --test cluster -- --ignored`.
 
+#![allow(unreachable_pub, reason = "the modules are parts of one test program")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -15,7 +15,7 @@ use crate::support::wait::{self, eventually};
 use crate::support::{fixture, in_repository};
 
 /// What everything has to come to be within, on a loaded machine.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The user and password of the private registry.
 pub const USER: &str = "ops";
@@ -116,12 +116,6 @@ impl Scene {
         self.cluster
             .api("delivery.ocm.software/v1alpha1", kind, namespace)
             .await
-    }
-
-    /// Waits until an object is ready in its present form.
-    pub async fn ready(&self, kind: &str, namespace: &str, name: &str) -> DynamicObject {
-        let api = self.api(kind, namespace).await;
-        wait::until(&api, name, "ready", wait::is_ready).await
     }
 
     /// Waits until an object is not ready for this reason; gives the message.
