@@ -280,9 +280,14 @@ async fn localization_of_a_localization_has_the_changes_of_both() {
   file: deployment.yaml
   registry: spec.template.spec.containers[0].env[0].value
   resource: {name: image}";
-    Component::podinfo("example.org/site", "1.0.0", rule)
-        .push(&scene.public, "chain")
-        .await;
+    Component::podinfo(
+        "example.org/site",
+        "1.0.0",
+        "registry.example.org/site:1",
+        rule,
+    )
+    .push(&scene.public, "chain")
+    .await;
     let site = Site::new(scene, "chain").await;
     site.apply(SECOND).await;
     let guide = site.guide(PRIVATE);

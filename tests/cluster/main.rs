@@ -17,3 +17,4 @@ mod restarts;
 mod scene;
 mod site;
 mod takeover;
+mod versions;
