@@ -4,8 +4,10 @@
 //! digest, so that what was looked at is what is used. What was fetched stays in the store and is
 //! given out again only to a namespace that has fetched it itself from the same repository.
 
+mod artifact;
 mod content;
 mod error;
+mod reader;
 
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use bytes::Bytes;
 
 pub use content::{Content, Source};
 pub use error::{Error, Result};
+pub use reader::ContentReader;
 
 use crate::oci::Digest;
 use crate::ocm::{

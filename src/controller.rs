@@ -55,7 +55,7 @@ use credentials::CredentialCache;
 use driver::Memories;
 use events::Events;
 use health::WatchHealth;
-use informer::Informer;
+use informer::{Informer, Listed};
 use triggers::{Queue, Triggers};
 
 pub use context::{OnRepublish, Settings};
@@ -132,7 +132,8 @@ impl Controllers {
     /// of all kinds of this group are filled.
     pub async fn run(self, synced: impl FnOnce() + Send + 'static, shutdown: CancellationToken) {
         let watches = Watches::new(&self.client);
-        let caches = watches.caches();
+        let (caches, listed) = (watches.caches(), watches.listed());
+        let (snapshots, snapshot_requests) = Queue::new();
         let context = Arc::new(Context {
             events: Events::new(self.client.clone(), instance()),
             applier: Applier::new(self.client.clone()),
@@ -144,12 +145,12 @@ impl Controllers {
             metrics: self.metrics,
             caches: caches.clone(),
             memories: Memories::default(),
+            snapshots: snapshots.clone(),
         });
         let (component_versions, component_version_requests) = Queue::new();
         let (resources, resource_requests) = Queue::new();
         let (localizations, localization_requests) = Queue::new();
         let (configurations, configuration_requests) = Queue::new();
-        let (snapshots, snapshot_requests) = Queue::new();
         let (flux_deployers, flux_deployer_requests) = Queue::new();
         let triggers = Triggers {
             caches: caches.clone(),
@@ -162,7 +163,7 @@ impl Controllers {
         };
         let mut tasks = JoinSet::new();
         watches.spawn(&triggers, &mut tasks, &self.health.watches, &shutdown);
-        tasks.spawn(announce(caches.clone(), synced));
+        tasks.spawn(announce(listed, synced));
         let start = |token: &CancellationToken| (Arc::clone(&context), token.clone());
         macro_rules! control {
             ($cache:ident, $requests:ident) => {
@@ -238,6 +239,20 @@ impl Watches {
             git_repositories: self.git_repositories.store(),
             buckets: self.buckets.store(),
         }
+    }
+
+    /// Told once everything that reconciling relies on has been listed. Flux's kinds are not among
+    /// it: they may be installed later.
+    fn listed(&self) -> [Listed; 7] {
+        [
+            self.component_versions.listed(),
+            self.component_descriptors.listed(),
+            self.resources.listed(),
+            self.localizations.listed(),
+            self.configurations.listed(),
+            self.snapshots.listed(),
+            self.flux_deployers.listed(),
+        ]
     }
 
     /// Starts all watches; their listeners fill the queues.
@@ -320,19 +335,11 @@ fn dynamic(client: &Client, kind: &ApiResource) -> Informer<DeserializeGuard<Dyn
     )
 }
 
-/// Calls `synced` once everything that reconciling relies on has been listed. Flux's kinds are
-/// not among it: they may be installed later.
-async fn announce(caches: Caches, synced: impl FnOnce()) {
-    // Fails only when the watches have ended, and then nobody asks any more.
-    let _ = tokio::join!(
-        caches.component_versions.wait_until_ready(),
-        caches.component_descriptors.wait_until_ready(),
-        caches.resources.wait_until_ready(),
-        caches.localizations.wait_until_ready(),
-        caches.configurations.wait_until_ready(),
-        caches.snapshots.wait_until_ready(),
-        caches.flux_deployers.wait_until_ready(),
-    );
+/// Calls `synced` once all of `listed` are told.
+async fn announce(listed: [Listed; 7], synced: impl FnOnce()) {
+    for listed in &listed {
+        listed.wait().await;
+    }
     synced();
 }
 

@@ -57,6 +57,15 @@ impl Error {
         }
     }
 
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::Request { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+            }
+            Self::Foreign { .. } | Self::NotInstalled { .. } => false,
+        }
+    }
+
     /// When to try again: objects of others and missing kinds are not always watched.
     pub(super) fn retry(&self) -> Retry {
         match self {
@@ -66,6 +75,9 @@ impl Error {
         }
     }
 }
+
+/// How often fields are taken over from an object that changes meanwhile.
+const TAKE_OVER_ATTEMPTS: u32 = 5;
 
 /// What identifies an object: plural of its kind, namespace, name.
 type Key = (String, String, String);
@@ -195,15 +207,32 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     async fn create(&self) -> Result<ObjectMeta, Error> {
+        let created = match self.try_to_create().await? {
+            Some(created) => Some(created),
+            // What had the name was on its way out, and is gone now.
+            None => self.try_to_create().await?,
+        };
+        match created {
+            Some(created) => Ok(created),
+            None => self.get().await,
+        }
+    }
+
+    /// Creates the object, or applies it over one of ours; `None` where one of that name was there
+    /// and went in between.
+    async fn try_to_create(&self) -> Result<Option<ObjectMeta>, Error> {
         let parameters = PostParams {
             field_manager: Some(self.manager.to_owned()),
             ..PostParams::default()
         };
         match self.api.create(&parameters, self.object).await {
-            Ok(created) => Ok(created.metadata),
+            Ok(created) => Ok(Some(created.metadata)),
             Err(kube::Error::Api(status)) if status.is_already_exists() || status.is_conflict() => {
-                let found = self.get().await?;
-                self.apply_if_ours(&found).await
+                let found = self.api.get_metadata_opt(&self.object.name_any()).await;
+                match found.map_err(|source| self.failed("get", source))? {
+                    Some(found) => self.apply_if_ours(&found.metadata).await.map(Some),
+                    None => Ok(None),
+                }
             }
             Err(source) => Err(self.failed("create", source)),
         }
@@ -252,6 +281,17 @@ impl Writer<'_> {
     }
 
     async fn take_over_fields(&self) -> Result<(), Error> {
+        let mut attempts = 1;
+        loop {
+            match self.try_to_take_over_fields().await {
+                // Somebody wrote the object in between, such as its finalizer.
+                Err(error) if error.is_conflict() && attempts < TAKE_OVER_ATTEMPTS => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_to_take_over_fields(&self) -> Result<(), Error> {
         let found = self.get().await?;
         let entries = taken_over(
             found.managed_fields.as_deref().unwrap_or_default(),
@@ -282,9 +322,10 @@ impl Writer<'_> {
     }
 
     fn failed(&self, verb: &'static str, source: kube::Error) -> Error {
-        let not_installed = verb == "create"
-            && matches!(&source, kube::Error::Api(status) if status.is_not_found() && status.details.as_ref().is_none_or(|details| details.name.is_empty()));
-        if not_installed {
+        // For a path that it does not serve the API server answers a bare 404, and no Status.
+        let not_installed = matches!(&source, kube::Error::Api(status) if status.code == 404
+            && status.details.as_ref().is_none_or(|details| details.kind.is_empty()));
+        if verb == "create" && not_installed {
             let api_version = self.kind.api_version.clone();
             return Error::NotInstalled {
                 kind: self.kind.kind.clone(),

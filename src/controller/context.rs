@@ -9,6 +9,7 @@ use super::apply::Applier;
 use super::credentials::CredentialCache;
 use super::driver::Memories;
 use super::events::Events;
+use super::triggers::Queue;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
@@ -56,6 +57,8 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) memories: Memories,
     pub(super) metrics: Metrics,
+    /// For those who know before the watch that a Snapshot is to be looked at.
+    pub(super) snapshots: Queue<Snapshot>,
 }
 
 /// What the watches show.

@@ -67,6 +67,12 @@ pub(super) trait Reconcile:
     /// How often the object asks to be looked at.
     fn interval(&self) -> Option<Duration>;
 
+    /// Takes off what would keep the object from being deleted; done for suspended objects and
+    /// for those on their way out as well.
+    fn release(&self, _context: &Context) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Brings the world in line with the object.
     fn reconcile(
         &self,
@@ -164,6 +170,10 @@ struct Run<K> {
 
 impl<K: Reconcile> Run<K> {
     async fn reconcile(&self) -> Action {
+        if let Err(fault) = self.object.release(&self.context).await {
+            debug!(error = chain(&fault), "failed to release the object");
+            return Action::requeue(FIRST_RETRY);
+        }
         if self.object.is_suspended() || self.object.meta().deletion_timestamp.is_some() {
             return Action::await_change();
         }

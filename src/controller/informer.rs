@@ -9,17 +9,18 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -29,6 +30,9 @@ use super::takeover;
 /// How long the API server keeps a watch open, in seconds. A connection that silently died is
 /// noticed five seconds later.
 const WATCH_TIMEOUT: u32 = 45;
+
+/// The pause before a failed watch is tried again, where the backoff names none.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +87,10 @@ where
     }
 }
 
+/// Told once all objects of a kind have been listed. (A store's own `wait_until_ready` wakes only
+/// the last of those who wait, and its controller is one of them.)
+pub(super) type Listed = Arc<SetOnce<()>>;
+
 /// A watch that is not running yet, and the store that it will fill.
 pub(super) struct Informer<W>
 where
@@ -93,6 +101,7 @@ where
     kind: W::DynamicType,
     writer: Writer<W::Object>,
     listeners: Vec<Listener<W::Object>>,
+    listed: Listed,
     /// Drops what is not needed before an object is kept.
     prune: fn(&mut W::Object),
     /// What each listener cared about when it was last told, by object.
@@ -112,6 +121,7 @@ where
             kind,
             writer,
             listeners: Vec::new(),
+            listed: Listed::default(),
             prune,
             told: HashMap::new(),
         }
@@ -120,6 +130,11 @@ where
     /// The store; it is filled once the watch runs.
     pub(super) fn store(&self) -> Store<W::Object> {
         self.writer.as_reader()
+    }
+
+    /// Told once the store is filled.
+    pub(super) fn listed(&self) -> Listed {
+        Arc::clone(&self.listed)
     }
 
     /// Has `listener` told of changes.
@@ -131,19 +146,24 @@ where
     pub(super) async fn run(mut self, health: Arc<WatchHealth>, shutdown: CancellationToken) {
         let config = watcher::Config::default().timeout(WATCH_TIMEOUT);
         let events = watcher::watcher(self.api.clone(), config)
-            .backoff(DefaultBackoff::default())
-            .take_until(shutdown.cancelled_owned());
+            .take_until(shutdown.clone().cancelled_owned());
         let mut events = std::pin::pin!(events);
         let kind = W::kind(&self.kind).into_owned();
+        let mut pauses = DefaultBackoff::default();
         while let Some(event) = events.next().await {
             match event {
+                // Comes before each attempt to list, so it is no sign of success.
+                Ok(Event::Init) => self.handle(Event::Init),
                 Ok(event) => {
+                    pauses.reset();
                     health.heard(&kind);
                     self.handle(event);
                 }
                 Err(error) => {
                     health.failed(&kind, Instant::now());
                     debug!(%kind, %error, "watch failed; it is tried again");
+                    let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+                    let _ = tokio::time::timeout(pause, shutdown.cancelled()).await;
                 }
             }
         }
@@ -188,6 +208,8 @@ where
         for object in store.state() {
             self.tell(&object);
         }
+        // Only the first list is news; later ones find it set.
+        let _ = self.listed.set(());
     }
 
     fn tell(&mut self, object: &W::Object) {

@@ -12,7 +12,7 @@ use super::FIELD_MANAGER;
 use super::apply::{self, Creation, controller_reference};
 use super::context::Context;
 use super::lookup::get;
-use super::triggers::HasSnapshot;
+use super::triggers::{HasSnapshot, content_is_missing};
 use crate::api::{Reason, Snapshot};
 use crate::ocm::snapshot_name;
 use crate::pipeline::{self, Layer};
@@ -79,14 +79,18 @@ where
         ..object.metadata
     };
     let seen = get(&context.caches.snapshots, &namespace, &name);
-    let seen = seen.as_ref().map(|seen| &seen.metadata);
+    let meta = seen.as_ref().map(|seen| &seen.metadata);
     context
         .applier
-        .apply(&kind, &object, FIELD_MANAGER, Creation::Apply, seen)
+        .apply(&kind, &object, FIELD_MANAGER, Creation::Apply, meta)
         .await
         .map_err(|source| Error::WriteSnapshot {
             name: name.clone(),
             source,
         })?;
+    // Where only the content was missing the object is the same as before, and its watch is silent.
+    if seen.is_some_and(|seen| content_is_missing(&seen)) {
+        context.snapshots.push(&namespace, &name);
+    }
     Ok(name)
 }

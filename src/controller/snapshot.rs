@@ -66,8 +66,13 @@ impl Reconcile for Snapshot {
         None
     }
 
+    /// Deletion never waits for this program: content goes when nothing points to it. The Go
+    /// ocm-controller did it by a finalizer, which would keep its Snapshots for ever.
+    async fn release(&self, context: &Context) -> Result<(), Error> {
+        remove_finalizer(self, context).await
+    }
+
     async fn reconcile(&self, context: &Context) -> Result<Outcome<SnapshotStatus>, Error> {
-        remove_finalizer(self, context).await?;
         let status = self.status.clone().unwrap_or_default();
         let repository = repository_of(self)?;
         let digest: Digest = self
@@ -106,9 +111,7 @@ impl Reconcile for Snapshot {
     }
 }
 
-/// Deletion never waits for this program: content goes when nothing points to it. The Go
-/// ocm-controller did it by a finalizer, which would keep its Snapshots for ever.
-pub(super) async fn remove_finalizer(snapshot: &Snapshot, context: &Context) -> Result<(), Error> {
+async fn remove_finalizer(snapshot: &Snapshot, context: &Context) -> Result<(), Error> {
     let before = snapshot.finalizers();
     if !before
         .iter()

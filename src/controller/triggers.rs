@@ -38,7 +38,8 @@ impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
         (Self(sender), receiver)
     }
 
-    fn push(&self, namespace: &str, name: &str) {
+    /// Has the object looked at.
+    pub(super) fn push(&self, namespace: &str, name: &str) {
         // A closed queue means that the process is on its way out.
         let _ = self.0.send(ObjectRef::new(name).within(namespace).into());
     }
@@ -297,7 +298,8 @@ fn owners<'a>(meta: &'a ObjectMeta, kind: &'a str) -> impl Iterator<Item = &'a s
         .map(|owner| owner.name.as_str())
 }
 
-fn content_is_missing(snapshot: &Snapshot) -> bool {
+/// Whether a Snapshot waits for its content to be made again.
+pub(super) fn content_is_missing(snapshot: &Snapshot) -> bool {
     let conditions = snapshot.status.iter().flat_map(|status| &status.conditions);
     conditions
         .into_iter()

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::component::Component;
-use crate::scene::{PASSWORD, shared_scene};
+use crate::scene::{PASSWORD, exclusive_scene, shared_scene};
 use crate::site::{PRIVATE, Site, message};
-use crate::support::fixture;
 use crate::support::wait;
+use crate::support::{fixture, tools};
 
 /// Asserts that a message has all these words.
 fn assert_says(message: &str, words: &[&str]) {
@@ -262,6 +262,33 @@ async fn registry_that_is_down_is_named_and_what_is_deployed_stays() {
 
     registry.start_again().await;
     site.ready("ComponentVersion", "podinfo").await;
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn kind_of_flux_that_is_not_installed_is_named_and_used_once_it_is() {
+    let scene = exclusive_scene().await;
+    let site = Site::complete(&scene, "installed").await;
+    let chart = json!({"spec": {
+        "kustomizationTemplate": null,
+        "helmReleaseTemplate": {"interval": "1m0s"},
+    }});
+    site.patch("FluxDeployer", "podinfo", chart).await;
+    let said = site
+        .fails("FluxDeployer", "podinfo", "FluxNotInstalled")
+        .await;
+    assert_says(
+        &said,
+        &["HelmRelease", "helm.toolkit.fluxcd.io", "install Flux"],
+    );
+
+    scene
+        .cluster
+        .apply_crds(&tools::flux_crds("helm-controller"))
+        .await;
+    site.ready("FluxDeployer", "podinfo").await;
+    site.until("HelmRelease", "podinfo", "written", |_| true)
+        .await;
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api;
+mod budget;
 mod component;
 mod configuration;
 mod failures;
@@ -16,5 +18,7 @@ mod guide;
 mod harness;
 mod install;
 mod lifecycle;
+mod restarts;
 mod scene;
 mod site;
+mod takeover;

@@ -32,7 +32,7 @@ pub struct Scene {
     pub private: Registry,
     pub public: Registry,
     pub fragile: Mutex<Registry>,
-    pub controller: Controller,
+    pub controller: Mutex<Controller>,
 }
 
 impl Scene {
@@ -83,7 +83,7 @@ impl Scene {
             private,
             public,
             fragile: Mutex::new(fragile),
-            controller,
+            controller: Mutex::new(controller),
         }
     }
 
@@ -215,9 +215,12 @@ pub async fn exclusive_scene() -> MutexGuard<'static, Scene> {
             Mutex::new(scene)
         })
         .await;
-    let mut scene = scene.lock().await;
-    if !scene.controller.process().is_running() {
-        scene.controller.start_again().await;
+    let scene = scene.lock().await;
+    {
+        let mut controller = scene.controller.lock().await;
+        if !controller.process().is_running() {
+            controller.start_again().await;
+        }
     }
     scene
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -144,10 +146,12 @@ impl<'a> Site<'a> {
 
     /// All objects of a kind.
     pub async fn list(&self, kind: &str) -> Vec<DynamicObject> {
-        let found = self.api(kind).list(&kube::api::ListParams::default()).await;
-        found
-            .unwrap_or_else(|error| panic!("no list of {kind}: {error}"))
-            .items
+        match self.api(kind).list(&ListParams::default()).await {
+            Ok(found) => found.items,
+            // The kind is not installed.
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => panic!("no list of {kind}: {error}"),
+        }
     }
 
     /// All objects of ours and of Flux, as `KIND/NAME`.

@@ -1,0 +1,116 @@
+//! The controller ends at any moment, and starts again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use crate::scene::exclusive_scene;
+use crate::site::{OF_FLUX, OURS, PRIVATE, Site};
+
+/// Each object as `KIND/NAME`, with what must not change: for ours the resource version, for
+/// those of Flux, which write their own status, the generation.
+async fn marks(site: &Site<'_>) -> BTreeMap<String, String> {
+    let mut marks = BTreeMap::new();
+    for kind in OURS {
+        for object in site.list(kind).await {
+            let mark = object.resource_version().unwrap_or_default();
+            marks.insert(format!("{kind}/{}", object.name_any()), mark);
+        }
+    }
+    for kind in OF_FLUX {
+        for object in site.list(kind).await {
+            let mark = format!("{:?} {:?}", object.metadata.uid, object.metadata.generation);
+            marks.insert(format!("{kind}/{}", object.name_any()), mark);
+        }
+    }
+    marks
+}
+
+/// What names the results: of each Snapshot its two digests, of the `OCIRepository` its reference.
+async fn digests(site: &Site<'_>) -> BTreeMap<String, Value> {
+    let mut digests = BTreeMap::new();
+    for object in site.list("Snapshot").await {
+        digests.insert(object.name_any(), object.data["spec"]["digest"].clone());
+        let manifest = object.data["status"]["manifestDigest"].clone();
+        digests.insert(format!("manifest of {}", object.name_any()), manifest);
+    }
+    let repository = site.get("OCIRepository", "podinfo").await;
+    digests.insert(
+        "reference".to_owned(),
+        repository.data["spec"]["ref"].clone(),
+    );
+    digests
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn chain_is_completed_although_the_controller_is_killed_again_and_again() {
+    let scene = exclusive_scene().await;
+    let site = Site::new(&scene, "killed").await;
+    site.apply(&site.guide(PRIVATE)).await;
+    for pause in [10, 40, 90, 160, 300] {
+        // Not a wait for something: any moment is as good as another.
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let mut controller = scene.controller.lock().await;
+        controller.kill();
+        controller.start_again().await;
+    }
+    site.settled().await;
+    let left = site.left().await;
+    let of = |kind: &str| left.iter().filter(|name| name.starts_with(kind)).count();
+    assert_eq!(
+        (of("ComponentDescriptor/"), of("Snapshot/"), left.len()),
+        (1, 2, 9),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn restart_changes_nothing_of_what_is_settled() {
+    let scene = exclusive_scene().await;
+    let site = Site::complete(&scene, "settled").await;
+    let before = marks(&site).await;
+    assert_eq!(before.len(), 9, "{before:?}");
+
+    {
+        let mut controller = scene.controller.lock().await;
+        let status = controller.stop().await;
+        assert!(status.success(), "{status}");
+        controller.start_again().await;
+    }
+    // By the time that another chain is through, this one has been looked at.
+    Site::complete(&scene, "settled-probe").await;
+
+    assert_eq!(marks(&site).await, before);
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn lost_store_is_filled_again_with_the_same_digests() {
+    let scene = exclusive_scene().await;
+    let site = Site::complete(&scene, "lost").await;
+    let before = digests(&site).await;
+
+    {
+        let mut controller = scene.controller.lock().await;
+        controller.kill();
+        std::fs::remove_dir_all(controller.data_folder()).unwrap();
+        controller.start_again().await;
+    }
+    // Flux pulls again what it is told of anew.
+    let repository = site.get("OCIRepository", "podinfo").await;
+    site.delete("OCIRepository", "podinfo").await;
+    site.until("OCIRepository", "podinfo", "there again", |found| {
+        found.metadata.uid != repository.metadata.uid
+    })
+    .await;
+    site.ready("OCIRepository", "podinfo").await;
+    site.settled().await;
+    for snapshot in site.list("Snapshot").await {
+        site.ready("Snapshot", &snapshot.name_any()).await;
+    }
+    assert_eq!(digests(&site).await, before);
+}
