@@ -3,11 +3,14 @@
 # One Go module under tests/tools each, in the order in which they are needed.
 TOOLS := etcd kubernetes registry source-controller kustomize-controller helm-controller helm
 
+CHART := charts/ocm-controller
+ROLE := $(CHART)/templates/clusterrole.yaml
+
 # Stops with one line where a program is missing: $(call need,PROGRAM,what to do).
 need = @command -v $(1) >/dev/null 2>&1 || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench check crds tools needed $(TOOLS:%=tool-%)
+.PHONY: help test demo bench check generate tools needed $(TOOLS:%=tool-%)
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -28,9 +31,12 @@ check: needed ## Check formatting, lints and documentation.
 	@cargo clippy --all-targets --locked -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-crds: needed ## Write crds/ and the chart's copy anew from the types in src/api.
-	@cargo run --locked --quiet --bin ocm-controller -- crds > crds/delivery.ocm.software.yaml
-	@cp crds/delivery.ocm.software.yaml charts/ocm-controller/crds/
+generate: needed ## Write anew what is made from src/api and config/rbac: crds/, the chart's CRDs and rights.
+	@cargo run --locked --quiet --bin ocm-controller -- crds > crds/delivery.ocm.software.yaml.new
+	@mv crds/delivery.ocm.software.yaml.new crds/delivery.ocm.software.yaml
+	@cp crds/delivery.ocm.software.yaml $(CHART)/crds/
+	@{ sed '/^rules:/,$$d' $(ROLE); sed -n '/^rules:/,$$p' config/rbac/role.yaml; } > $(CHART)/role.new
+	@mv $(CHART)/role.new $(ROLE)
 
 tools: needed $(TOOLS:%=tool-%) ## Build what the cluster tests run, into a cache, and link it into target/tools.
 

@@ -3,11 +3,11 @@
 //! Each kind has a file that says only what is its own, in three steps: gather (all reads), core
 //! (pure), publish (all writes). What they share is here:
 //!
-//! - [`informer`]: one watch a kind, and the store that it fills;
-//! - [`triggers`]: who looks again when something changes;
-//! - [`driver`]: suspend, status, events, retries, panics;
-//! - [`lookup`], [`origin`]: from references to objects and components;
-//! - [`apply`], [`produce`]: writing objects, publishing results.
+//! - `informer`: one watch a kind, and the store that it fills;
+//! - `triggers`: who looks again when something changes;
+//! - `driver`: suspend, status, events, retries, panics;
+//! - `lookup`, `origin`: from references to objects and components;
+//! - `apply`, `produce`: writing objects, publishing results.
 
 mod apply;
 mod component_version;
