@@ -6,6 +6,7 @@
 
 mod content;
 mod error;
+mod signed;
 
 use std::sync::Arc;
 
@@ -38,6 +39,9 @@ pub struct Place {
     pub credentials: Arc<Credentials>,
     /// The namespace of that object: what it fetched is not given to others.
     pub namespace: Namespace,
+    /// Whether only content is given out that the descriptor records a digest of: its signature
+    /// was verified, and what has no digest in it was not signed.
+    pub signed_only: bool,
 }
 
 /// A component version in a tree of references.
@@ -49,6 +53,12 @@ pub struct Resolved {
     pub path: Vec<crate::ocm::Identity>,
     /// The extra identity of the reference by which it was reached.
     pub extra_identity: crate::ocm::Identity,
+}
+
+impl AsRef<Descriptor> for Resolved {
+    fn as_ref(&self) -> &Descriptor {
+        &self.component.descriptor
+    }
 }
 
 /// Reads component versions.

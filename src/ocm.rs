@@ -43,7 +43,7 @@ pub use descriptor::{
 };
 pub use error::{Error, Result};
 pub use identity::Identity;
-pub use image::location;
+pub use image::{location, pinned_location};
 pub use name::ComponentName;
 pub use names::{descriptor_name, reference_path, snapshot_name};
 pub use normalise::Normalisation;

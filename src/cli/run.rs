@@ -16,7 +16,7 @@ use tracing::info;
 
 use crate::archive::Limits;
 use crate::components::Components;
-use crate::controller::{Controllers, OnRepublish, Settings};
+use crate::controller::{Controllers, OnRepublish, PinImages, Settings};
 use crate::pipeline::Pipeline;
 use crate::registry::{self, Override, Pool, Transport};
 use crate::serve::admin::{Readiness, health_router, metrics_router};
@@ -84,6 +84,10 @@ pub(super) struct RunArguments {
     /// What to do about a version in use that is pushed again with other content.
     #[arg(long, value_enum, default_value_t = OnRepublish::Accept)]
     on_republish: OnRepublish,
+
+    /// Which images are written with their digest (`name:tag@sha256:…`).
+    #[arg(long, value_enum, default_value_t = PinImages::Verified)]
+    pin_images: PinImages,
 
     /// Let a localization rule create the path that it names.
     #[arg(long)]
@@ -253,6 +257,7 @@ impl RunArguments {
             concurrent: self.concurrent,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             on_republish: self.on_republish,
+            pin_images: self.pin_images,
             lenient_localization: self.lenient_localization,
         }
     }

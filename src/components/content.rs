@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use tokio::runtime::Handle;
 
-use super::{Components, Error, Place, Result, endpoint, scheme};
+use super::{Components, Error, Place, Result, endpoint, scheme, signed};
 use crate::oci::{Digest, Hasher, ImageReference};
 use crate::ocm::{Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location};
 use crate::registry::{self, BlobReader, Client, Reference, RegistryRepository};
@@ -41,12 +41,14 @@ impl Components {
             resource: resource.identity(),
             source,
         };
+        signed::require_digest(place, resource)?;
         match resource.access.typed().map_err(failed)? {
             Access::LocalBlob(blob) => {
                 let (_, repository) = self.client(place, &component.descriptor.name)?;
                 match component.local_blob(resource, &blob).map_err(failed)? {
                     BlobLocation::Blobs(blobs) => {
                         check_digest(resource, &blobs)?;
+                        signed::refuse_artifact_set(place, resource)?;
                         Ok(Content::of(repository, blobs))
                     }
                     BlobLocation::Manifest(digest) => {
@@ -56,16 +58,11 @@ impl Components {
                 }
             }
             Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
-                let reference = location(component, resource).map_err(failed)?;
-                let repository = self.repository_of(place, &reference, resource)?;
-                let pinned = reference
-                    .digest()
-                    .cloned()
-                    .or_else(|| manifest_digest(resource));
-                let wanted = match (pinned, reference.tag()) {
-                    (Some(digest), _) => Reference::Digest(digest),
-                    (None, Some(tag)) => Reference::Tag(tag.clone()),
-                    (None, None) => Reference::Tag(latest()),
+                let image = location(component, resource).map_err(failed)?;
+                let repository = self.repository_of(place, &image, resource)?;
+                let wanted = match (reference(&image), manifest_digest(resource)) {
+                    (Reference::Tag(_), Some(digest)) => Reference::Digest(digest),
+                    (wanted, _) => wanted,
                 };
                 self.artifact(place, resource, repository, &wanted).await
             }
@@ -104,6 +101,7 @@ impl Components {
                 resource: resource.identity(),
                 source,
             })?;
+        signed::check_manifest(place, resource, &manifest)?;
         let unsuitable = |problem: &str| Error::UnsuitableArtifact {
             resource: resource.identity(),
             problem: problem.to_owned(),
@@ -136,7 +134,7 @@ impl Components {
         Ok(Content::of(repository, vec![blob]))
     }
 
-    fn repository_of(
+    pub(super) fn repository_of(
         &self,
         place: &Place,
         reference: &ImageReference,
@@ -157,7 +155,7 @@ impl Components {
 }
 
 impl Content {
-    fn of(repository: RegistryRepository, blobs: Vec<BlobDescriptor>) -> Self {
+    pub(super) fn of(repository: RegistryRepository, blobs: Vec<BlobDescriptor>) -> Self {
         let identity = match blobs.as_slice() {
             [only] => only.digest.clone(),
             several => {
@@ -207,8 +205,13 @@ fn manifest_digest(resource: &Resource) -> Option<Digest> {
         .then(|| spec.digest())?
 }
 
-fn latest() -> crate::oci::Tag {
-    "latest".parse().expect("a tag by its grammar")
+/// What is asked of a registry for an image, as its reference stands.
+pub(super) fn reference(image: &ImageReference) -> Reference {
+    match (image.digest(), image.tag()) {
+        (Some(digest), _) => Reference::Digest(digest.clone()),
+        (None, Some(tag)) => Reference::Tag(tag.clone()),
+        (None, None) => Reference::Tag("latest".parse().expect("a tag by its grammar")),
+    }
 }
 
 /// The bytes of a [`Content`], checked as they flow. Reads block on the network.

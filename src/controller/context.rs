@@ -9,6 +9,7 @@ use super::apply::Applier;
 use super::credentials::CredentialCache;
 use super::driver::Memories;
 use super::events::Events;
+use super::pinning::PinImages;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
@@ -26,6 +27,8 @@ pub struct Settings {
     pub no_cross_namespace_refs: bool,
     /// What to do about a version that is pushed again with other content.
     pub on_republish: OnRepublish,
+    /// Which images are written with their digest.
+    pub pin_images: PinImages,
     /// Whether a localization rule may create the path that it names.
     pub lenient_localization: bool,
 }

@@ -97,8 +97,8 @@ fn claim(root: &Descriptor, signer: &Signer) -> Result<Claim> {
 fn find<'a>(root: &'a Descriptor, name: &str) -> Result<&'a Signature> {
     let component = || component_version(&root.name, &root.version);
     let signatures = root.signatures.iter().take(MAX_SIGNATURES);
-    let mut named = signatures.clone().filter(|found| found.name == name);
-    match (named.next(), named.next()) {
+    let mut matching = signatures.clone().filter(|found| found.name == name);
+    match (matching.next(), matching.next()) {
         (Some(signature), None) => Ok(signature),
         (Some(_), Some(_)) => Err(Error::Several {
             component: component(),

@@ -44,7 +44,7 @@ impl Printer {
             Value::Bool(value) => self.text.push_str(if *value { "true" } else { "false" }),
             Value::Number(number) => self.number(number),
             Value::String(text) => self.string(text),
-            Value::Array(items) => self.list('[', ']', items, |printer, item| printer.value(item)),
+            Value::Array(items) => self.list('[', ']', items, Self::value),
             Value::Object(object) => self.object(object),
         }
     }

@@ -61,7 +61,7 @@ impl<'a> Run<'a> {
             return None;
         }
         let expected = self.expected(component, resource);
-        let recorded = expected.and_then(|spec| spec.digest());
+        let recorded = expected.and_then(DigestSpec::digest);
         Some(recorded.map_or(self.claim.digest.algorithm(), |digest| digest.algorithm()))
     }
 
