@@ -7,3 +7,4 @@ mod support;
 mod guide;
 mod harness;
 mod scene;
+mod verify;
