@@ -34,7 +34,9 @@ impl Components {
             .iter()
             .map(|found| &found.component.digest)
             .collect();
-        let key = Digest::of(json!(["contents", FORMAT, manifests, wanted]).to_string());
+        let repository = place.repository.to_string();
+        let key =
+            Digest::of(json!(["contents", FORMAT, repository, manifests, wanted]).to_string());
         let namespace = place.namespace.clone();
         let known = {
             let (namespace, key) = (namespace.clone(), key.clone());
@@ -235,4 +237,90 @@ fn digest_of(manifest: &Manifest, algorithm: Algorithm) -> Digest {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(&manifest.bytes);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::registry::{Content, Credentials, ImageIndex};
+
+    fn place(signed_only: bool) -> Place {
+        Place {
+            repository: "registry.example.org/ocm".parse().unwrap(),
+            credentials: Arc::new(Credentials::default()),
+            namespace: "tenant".parse().unwrap(),
+            signed_only,
+        }
+    }
+
+    fn resource(normalisation: &str, hash: &str, value: &str) -> Resource {
+        let digest = json!({"hashAlgorithm": hash, "normalisationAlgorithm": normalisation,
+                            "value": value});
+        serde_json::from_value(json!({
+            "name": "thing", "version": "1.0.0", "type": "ociImage", "digest": digest,
+            "access": {"type": "ociArtifact", "imageReference": "r.example.org/a:1"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn b56_excluded_or_unrecorded_content_is_not_used_where_signatures_are_required() {
+        let hex = "ab".repeat(32);
+        let excluded = resource("EXCLUDE-FROM-SIGNATURE", "NO-DIGEST", "NO-DIGEST");
+        let unknown = resource("genericBlobDigest/v1", "MD5", &hex);
+        let mut unrecorded = unknown.clone();
+        unrecorded.digest = None;
+        for resource in [excluded, unknown, unrecorded] {
+            require_digest(&place(false), &resource).unwrap();
+            let refused = require_digest(&place(true), &resource);
+            assert!(
+                matches!(refused, Err(Error::Unsigned { .. })),
+                "{resource:?}"
+            );
+        }
+        let recorded = resource("genericBlobDigest/v1", "SHA-256", &hex);
+        require_digest(&place(true), &recorded).unwrap();
+        refuse_artifact_set(&place(true), &recorded).unwrap();
+        let packed = resource("ociArtifactDigest/v1", "SHA-256", &hex);
+        refuse_artifact_set(&place(false), &packed).unwrap();
+        assert!(refuse_artifact_set(&place(true), &packed).is_err());
+    }
+
+    /// GHSA-wfqx-gjrf-g28r: one answer is verified, and another one used.
+    #[test]
+    fn manifest_that_is_used_is_the_one_that_was_signed() {
+        let bytes = Bytes::from_static(b"{}");
+        let index = ImageIndex {
+            artifact_type: None,
+            manifests: Vec::new(),
+            annotations: BTreeMap::new(),
+        };
+        let manifest = Manifest {
+            digest: Digest::of(&bytes),
+            media_type: String::new(),
+            content: Content::Index(index),
+            bytes: bytes.clone(),
+        };
+        let mut by_sha512 = Hasher::new(Algorithm::Sha512);
+        by_sha512.update(&bytes);
+        let by_sha512 = by_sha512.finish();
+        let signed = [
+            resource("ociArtifactDigest/v1", "SHA-256", manifest.digest.hex()),
+            // The successor of the reference tool records the manifest's digest under this name.
+            resource("genericBlobDigest/v1", "SHA-256", manifest.digest.hex()),
+            resource("ociArtifactDigest/v1", "SHA-512", by_sha512.hex()),
+        ];
+        for resource in signed {
+            check_manifest(&place(true), &resource, &manifest).unwrap();
+        }
+        let other = resource("ociArtifactDigest/v1", "SHA-256", &"ab".repeat(32));
+        check_manifest(&place(false), &other, &manifest).unwrap();
+        let refused = check_manifest(&place(true), &other, &manifest);
+        assert!(matches!(refused, Err(Error::DigestMismatch { .. })));
+    }
 }

@@ -8,19 +8,17 @@ pub(super) mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 
 use self::verify::Accepted;
 use super::apply;
 use super::context::{Context, OnRepublish};
 use super::credentials;
-use super::driver::{Reconcile, chain};
+use super::driver::Reconcile;
 use super::outcome::{Fault, Note, Outcome, Retry, retry_of};
 use crate::api::{ComponentVersion, ComponentVersionStatus, Reason};
 use crate::components::{self, Place, Resolved};
 use crate::oci::Digest;
-use crate::ocm::signature::Signer;
 use crate::ocm::{self, ComponentName, Constraint, OcmRepository, Version};
 use crate::registry::Credentials;
 use crate::snapshot::{self, Namespace};
@@ -139,9 +137,6 @@ struct Wanted {
     repository: OcmRepository,
 }
 
-/// How many versions are tried at most until one verifies.
-const MAX_TRIED: usize = 32;
-
 /// The version that is taken, and what is to be said about it.
 struct Chosen {
     version: Version,
@@ -188,7 +183,7 @@ impl Reconcile for ComponentVersion {
         let place = self.place(context, &wanted).await?;
         let signers = verify::signers(self, context)
             .await
-            .map_err(|source| self.unverified(source))?;
+            .map_err(|source| verify::failed(self, source))?;
         let (chosen, accepted) = if signers.is_empty() {
             let chosen = self.choose(context, &place, &wanted).await?;
             let closure = self.closure(context, &place, &wanted, &chosen).await?;
@@ -268,89 +263,6 @@ impl ComponentVersion {
         )
         .ok_or_else(|| self.no_match(&available))?;
         self.take(context, place, wanted, version, is_listed).await
-    }
-
-    /// Chooses the newest version that verifies. Whatever keeps one from being read keeps the
-    /// version in use: only what was found not to be what was signed is passed over.
-    async fn choose_verified(
-        &self,
-        context: &Context,
-        place: &Place,
-        wanted: &Wanted,
-        signers: &[Signer],
-    ) -> Result<(Chosen, Accepted), Error> {
-        let available = self.available(context, place, wanted).await?;
-        let current = self.in_use(wanted).map(|(version, _)| version);
-        let candidates = choose::candidates(&wanted.constraint, current.as_ref(), &available);
-        let mut refused: Vec<(Version, verify::Error)> = Vec::new();
-        for version in candidates.into_iter().take(MAX_TRIED) {
-            let is_listed = available.contains(version);
-            let mut chosen = self
-                .take(context, place, wanted, version.clone(), is_listed)
-                .await?;
-            match verify::accept(context, place, wanted, &chosen, signers).await {
-                Ok(accepted) => {
-                    self.tell(&mut chosen, &accepted, &refused);
-                    return Ok((chosen, accepted));
-                }
-                Err(error) if error.is_verdict() => refused.push((version.clone(), error)),
-                Err(error) => return Err(self.unverified(error)),
-            }
-        }
-        let tried: Vec<_> = refused
-            .iter()
-            .map(|(version, _)| version.as_str())
-            .collect();
-        let tried = tried.join(", ");
-        let (_, source) = refused
-            .into_iter()
-            .next()
-            .ok_or_else(|| self.no_match(&available))?;
-        Err(Error::NoneVerifies {
-            component: self.spec.component.clone(),
-            constraint: self.constraint(),
-            tried,
-            source,
-        })
-    }
-
-    /// Tells, once for each change, who signed what is taken, and why newer versions are not.
-    fn tell(&self, chosen: &mut Chosen, accepted: &Accepted, refused: &[(Version, verify::Error)]) {
-        chosen.refused = refused.iter().map(|(version, _)| version.clone()).collect();
-        let status = self.status.as_ref();
-        let is_known = status.is_some_and(|status| {
-            status.verified == Some(true)
-                && status.digest.as_deref() == Some(&*chosen.digest.to_string())
-        });
-        if let (false, Some(signers)) = (is_known, accepted.told()) {
-            let (component, version, digest) =
-                (&self.spec.component, &chosen.version, &chosen.digest);
-            chosen.notes.push(Note {
-                reason: Reason::Succeeded,
-                message: format!("verified {component}:{version}@{digest}, signed by {signers}"),
-            });
-        }
-        let before = status.and_then(|status| {
-            let is_ready = |found: &&Condition| found.type_ == "Ready";
-            Some(&status.conditions.iter().find(is_ready)?.message)
-        });
-        if before == Some(&chosen.message()) {
-            return;
-        }
-        chosen
-            .notes
-            .extend(refused.iter().map(|(version, error)| Note {
-                reason: Reason::ComponentVerificationFailed,
-                message: format!("version {version} is not used: {}", chain(error)),
-            }));
-    }
-
-    fn unverified(&self, source: verify::Error) -> Error {
-        Error::Verify {
-            component: self.spec.component.clone(),
-            constraint: self.constraint(),
-            source,
-        }
     }
 
     fn no_match(&self, available: &[Version]) -> Error {

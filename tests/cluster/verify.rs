@@ -129,7 +129,7 @@ spec:
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
 async fn newest_version_that_verifies_is_deployed_with_the_digest_that_was_signed() {
-    let scene = signed_scene().await;
+    let mut scene = signed_scene().await;
     // The newest version carries a signature of another name, the oldest none.
     component(
         &scene,
@@ -180,6 +180,7 @@ async fn newest_version_that_verifies_is_deployed_with_the_digest_that_was_signe
     let before = scene.private.requests().len();
     again(&scene, "podinfo", "1").await;
     let asked = scene.private.requests().split_off(before);
+    assert!(!asked.is_empty());
     let is_download = |path: &str| path.contains("/blobs/") || path.contains("/manifests/");
     for request in &asked {
         assert!(
@@ -192,6 +193,23 @@ async fn newest_version_that_verifies_is_deployed_with_the_digest_that_was_signe
         .await;
     scene.deployed("default", "podinfo", &image).await;
     assert_eq!(notes(&scene, "podinfo").await.len(), told);
+
+    // A registry that does not answer is no verdict: what was verified stays.
+    scene.private.stop().await;
+    again(&scene, "podinfo", "2").await;
+    scene
+        .fails(
+            "ComponentVersion",
+            "ocm-system",
+            "podinfo",
+            "CheckVersionFailedReason",
+        )
+        .await;
+    let api = scene.api("ComponentVersion", "ocm-system").await;
+    let kept = api.get("podinfo").await.expect("it is there");
+    assert_eq!(kept.data["status"]["verified"], true);
+    assert_eq!(kept.data["status"]["digest"], status["digest"]);
+    scene.deployed("default", "podinfo", &image).await;
 }
 
 #[tokio::test]
@@ -266,6 +284,28 @@ async fn what_does_not_verify_is_never_used() {
     assert_eq!(found.data["status"]["verified"], true);
     let below = &found.data["status"]["componentDescriptor"]["references"];
     assert_eq!(below.as_array().map(Vec::len), Some(2));
+
+    // What was taken before signatures were asked for is not used any more.
+    component(&scene, "later", podinfo, "6.2.3", &json!([])).await;
+    scene.ready("ComponentVersion", "ocm-system", "later").await;
+    component(&scene, "later", podinfo, "6.2.3", &by("alice", "alice")).await;
+    let failed = "ComponentVerificationFailed";
+    scene
+        .fails("ComponentVersion", "ocm-system", "later", failed)
+        .await;
+    let resource = CHAIN.split("---").next().expect("the Resource");
+    scene
+        .cluster
+        .apply(&resource.replace("name: podinfo", "name: later"))
+        .await;
+    let reason = "ComponentVersionNotReady";
+    let message = scene
+        .fails("Resource", "ocm-system", "deployment", reason)
+        .await;
+    assert!(
+        message.contains("no version yet that can be used"),
+        "{message}"
+    );
 
     // B55: the image's reference leads to another image than was signed.
     let (media_type, manifest) = scene

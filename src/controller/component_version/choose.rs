@@ -2,6 +2,9 @@
 
 use crate::ocm::{Constraint, Version};
 
+/// How many versions are tried until one verifies, besides the one in use.
+const MAX_TRIED: usize = 32;
+
 /// How many versions a message names at most.
 const SHOWN: usize = 10;
 
@@ -42,6 +45,7 @@ pub(super) fn candidates<'a>(
         let texts = || right.as_str().cmp(left.as_str());
         right.precedence(left).then_with(texts)
     });
+    candidates.truncate(MAX_TRIED);
     candidates.extend(current);
     candidates
 }
@@ -146,6 +150,15 @@ mod tests {
         assert_eq!(tried(">=1", Some("1.1.0")), ["2.0.0", "1.2.0", "1.1.0"]);
         assert_eq!(tried(">=1", Some("2.5.0")), ["2.5.0"]);
         assert_eq!(tried("<2", Some("2.0.0")), ["1.2.0", "1.1.0", "1.0.0"]);
+        let many: Vec<Version> = (1..100)
+            .map(|minor| format!("1.{minor}.0").parse().unwrap())
+            .collect();
+        let constraint = ">=1".parse().unwrap();
+        let found = candidates(&constraint, many.first(), &many);
+        assert_eq!(
+            (found.len(), found.last()),
+            (MAX_TRIED + 1, Some(&&many[0]))
+        );
     }
 
     #[test]

@@ -2,17 +2,23 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 
-use super::{Chosen, Wanted};
-use crate::api::{self, ComponentVersion};
+use super::{Chosen, Wanted, choose};
+use crate::api::{self, ComponentVersion, Reason};
 use crate::components::{self, Place, Resolved};
 use crate::controller::context::Context;
 use crate::controller::credentials;
-use crate::controller::outcome::{Retry, retry_of};
+use crate::controller::driver::chain;
+use crate::controller::outcome::{Note, Retry, retry_of};
+use crate::ocm::Version;
 use crate::ocm::signature::{
     self, Claim, PublicKey, Signer, Verified, authenticate, verify, wanted,
 };
+
+/// How many versions that are passed over get an event each.
+const MAX_NOTES: usize = 3;
 
 /// Why nothing was verified.
 #[derive(Debug, thiserror::Error)]
@@ -208,4 +214,90 @@ pub(super) async fn accept(
         .map_err(read)?;
     let closure = verify(closure, &claims, &contents).map_err(refused)?;
     Ok(Accepted::Verified { closure, claims })
+}
+
+impl ComponentVersion {
+    /// Chooses the newest version that verifies. Whatever keeps one from being read keeps the
+    /// version in use: only what was found not to be what was signed is passed over.
+    pub(super) async fn choose_verified(
+        &self,
+        context: &Context,
+        place: &Place,
+        wanted: &Wanted,
+        signers: &[Signer],
+    ) -> Result<(Chosen, Accepted), super::Error> {
+        let available = self.available(context, place, wanted).await?;
+        let current = self.in_use(wanted).map(|(version, _)| version);
+        let candidates = choose::candidates(&wanted.constraint, current.as_ref(), &available);
+        let mut refused: Vec<(Version, Error)> = Vec::new();
+        for version in candidates {
+            let is_listed = available.contains(version);
+            let mut chosen = self
+                .take(context, place, wanted, version.clone(), is_listed)
+                .await?;
+            match accept(context, place, wanted, &chosen, signers).await {
+                Ok(accepted) => {
+                    self.tell(&mut chosen, &accepted, &refused);
+                    return Ok((chosen, accepted));
+                }
+                Err(error) if error.is_verdict() => refused.push((version.clone(), error)),
+                Err(error) => return Err(failed(self, error)),
+            }
+        }
+        let tried: Vec<_> = refused
+            .iter()
+            .map(|(version, _)| version.as_str())
+            .collect();
+        let tried = tried.join(", ");
+        let (_, source) = refused
+            .into_iter()
+            .next()
+            .ok_or_else(|| self.no_match(&available))?;
+        Err(super::Error::NoneVerifies {
+            component: self.spec.component.clone(),
+            constraint: self.constraint(),
+            tried,
+            source,
+        })
+    }
+
+    /// Tells, once for each change, who signed what is taken, and why newer versions are not.
+    fn tell(&self, chosen: &mut Chosen, accepted: &Accepted, refused: &[(Version, Error)]) {
+        chosen.refused = refused.iter().map(|(version, _)| version.clone()).collect();
+        let status = self.status.as_ref();
+        let is_known = status.is_some_and(|status| {
+            status.verified == Some(true)
+                && status.digest.as_deref() == Some(&*chosen.digest.to_string())
+        });
+        if let (false, Some(signers)) = (is_known, accepted.told()) {
+            let (component, version, digest) =
+                (&self.spec.component, &chosen.version, &chosen.digest);
+            chosen.notes.push(Note {
+                reason: Reason::Succeeded,
+                message: format!("verified {component}:{version}@{digest}, signed by {signers}"),
+            });
+        }
+        let before = status.and_then(|status| {
+            let is_ready = |found: &&Condition| found.type_ == "Ready";
+            Some(&status.conditions.iter().find(is_ready)?.message)
+        });
+        if before == Some(&chosen.message()) {
+            return;
+        }
+        chosen
+            .notes
+            .extend(refused.iter().take(MAX_NOTES).map(|(version, error)| Note {
+                reason: Reason::ComponentVerificationFailed,
+                message: format!("version {version} is not used: {}", chain(error)),
+            }));
+    }
+}
+
+/// What keeps `component` from being verified, as its own error.
+pub(super) fn failed(component: &ComponentVersion, source: Error) -> super::Error {
+    super::Error::Verify {
+        component: component.spec.component.clone(),
+        constraint: component.constraint(),
+        source,
+    }
 }
