@@ -284,7 +284,13 @@ async fn what_does_not_verify_is_never_used() {
     assert_eq!(found.data["status"]["verified"], true);
     let below = &found.data["status"]["componentDescriptor"]["references"];
     assert_eq!(below.as_array().map(Vec::len), Some(2));
+}
 
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn what_no_longer_is_what_was_signed_is_not_used_either() {
+    let scene = signed_scene().await;
+    let podinfo = "phoban.io/podinfo";
     // What was taken before signatures were asked for is not used any more.
     component(&scene, "later", podinfo, "6.2.3", &json!([])).await;
     scene.ready("ComponentVersion", "ocm-system", "later").await;
