@@ -313,6 +313,13 @@ async fn what_no_longer_is_what_was_signed_is_not_used_either() {
         "{message}"
     );
 
+    component(&scene, "back", podinfo, ">=6.3.5", &json!([])).await;
+    let found = scene.ready("ComponentVersion", "ocm-system", "back").await;
+    assert_eq!(found.data["status"]["reconciledVersion"], NEWER);
+    component(&scene, "back", podinfo, ">=6.3.5", &by("alice", "alice")).await;
+    let found = scene.ready("ComponentVersion", "ocm-system", "back").await;
+    assert_eq!(found.data["status"]["reconciledVersion"], "6.3.5");
+
     // B55: the image's reference leads to another image than was signed.
     let (media_type, manifest) = scene
         .private

@@ -213,7 +213,10 @@ impl ComponentVersion {
         signers: &[Signer],
     ) -> Result<(Chosen, Accepted), super::Error> {
         let available = self.available(context, place, wanted).await?;
-        let current = self.in_use(wanted).map(|(version, _)| version);
+        // A version that was taken when no signature was asked for has no claim to stay.
+        let is_verified = self.status.as_ref().and_then(|status| status.verified) == Some(true);
+        let current = self.in_use(wanted).filter(|_| is_verified);
+        let current = current.map(|(version, _)| version);
         let candidates = choose::candidates(&wanted.constraint, current.as_ref(), &available);
         let mut refused: Vec<(Version, Error)> = Vec::new();
         for version in candidates {
