@@ -109,6 +109,13 @@ pub enum Error {
         found: crate::oci::Digest,
     },
 
+    /// The component version is not what was signed.
+    #[error("the signatures do not hold")]
+    Signature {
+        /// What does not fit.
+        source: ocm::signature::Error,
+    },
+
     /// Signatures do not cover the content, or it cannot be compared with what they cover.
     #[error("resource {resource} is not used, since signatures are required: {problem}")]
     Unsigned {
@@ -187,6 +194,7 @@ impl Error {
             | Self::UnsupportedAccess { .. }
             | Self::TooManyManifests { .. }
             | Self::DigestMismatch { .. }
+            | Self::Signature { .. }
             | Self::Unsigned { .. }
             | Self::Hash { .. }
             | Self::NameRepository { .. }

@@ -1,4 +1,5 @@
-//! Content that signatures cover: found for verification, and held to its digest when it is used.
+//! Verification of component versions in a registry, and content that signatures cover: found for
+//! verification, and held to its digest when it is used.
 //!
 //! In a registry content is addressed by its digest, and each reader of this program checks what
 //! it reads against the address. So a blob is known by its address and not read for verification,
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::content::reference;
 use super::{Components, Content, Error, Place, Resolved, Result};
 use crate::oci::{Algorithm, Digest, Hasher};
-use crate::ocm::signature::{Contents, Found, Wanted};
+use crate::ocm::signature::{self, Claim, Contents, Found, Signer, Verified, Wanted};
 use crate::ocm::{Access, BlobLocation, LocalBlob, ReadComponent, Resource, location};
 use crate::registry::{Manifest, Reference};
 use crate::store;
@@ -20,11 +21,32 @@ use crate::store;
 const FORMAT: u32 = 1;
 
 impl Components {
+    /// Verifies the component version `root` and all it refers to: each of `signers` has to have
+    /// signed it.
+    ///
+    /// Nothing below the root is fetched for a signature that does not hold. Only
+    /// [`Error::Signature`] says that this is not what was signed; any other error that it could
+    /// not be found out.
+    pub async fn verify(
+        &self,
+        place: &Place,
+        root: ReadComponent,
+        signers: &[Signer],
+    ) -> Result<(Verified<Resolved>, Vec<Claim>)> {
+        let refused = |source| Error::Signature { source };
+        let claims = signature::authenticate(&root.descriptor, signers).map_err(refused)?;
+        let closure = self.closure(place, root).await?;
+        let wanted = signature::wanted(&closure, &claims);
+        let contents = self.find_contents(place, &closure, &wanted).await?;
+        let verified = signature::verify(closure, &claims, &contents).map_err(refused)?;
+        Ok((verified, claims))
+    }
+
     /// Finds the content that `wanted` names in `closure`, as a signature's verification asks for.
     ///
     /// What was found is remembered for this closure, manifest by manifest: an access by a tag is
     /// looked at once, and later readers hold what it leads to against the recorded digest again.
-    pub async fn find_contents(
+    async fn find_contents(
         &self,
         place: &Place,
         closure: &[Resolved],

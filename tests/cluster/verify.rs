@@ -284,7 +284,13 @@ async fn what_does_not_verify_is_never_used() {
     assert_eq!(found.data["status"]["verified"], true);
     let below = &found.data["status"]["componentDescriptor"]["references"];
     assert_eq!(below.as_array().map(Vec::len), Some(2));
+}
 
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn what_no_longer_is_what_was_signed_is_not_used_either() {
+    let scene = signed_scene().await;
+    let podinfo = "phoban.io/podinfo";
     // What was taken before signatures were asked for is not used any more.
     component(&scene, "later", podinfo, "6.2.3", &json!([])).await;
     scene.ready("ComponentVersion", "ocm-system", "later").await;
@@ -306,6 +312,13 @@ async fn what_does_not_verify_is_never_used() {
         message.contains("no version yet that can be used"),
         "{message}"
     );
+
+    component(&scene, "back", podinfo, ">=6.3.5", &json!([])).await;
+    let found = scene.ready("ComponentVersion", "ocm-system", "back").await;
+    assert_eq!(found.data["status"]["reconciledVersion"], NEWER);
+    component(&scene, "back", podinfo, ">=6.3.5", &by("alice", "alice")).await;
+    let found = scene.ready("ComponentVersion", "ocm-system", "back").await;
+    assert_eq!(found.data["status"]["reconciledVersion"], "6.3.5");
 
     // B55: the image's reference leads to another image than was signed.
     let (media_type, manifest) = scene

@@ -13,9 +13,7 @@ use crate::controller::context::Context;
 use crate::controller::credentials;
 use crate::controller::outcome::{Note, Retry, retry_of};
 use crate::ocm::Version;
-use crate::ocm::signature::{
-    self, Claim, PublicKey, Signer, Verified, authenticate, verify, wanted,
-};
+use crate::ocm::signature::{self, Claim, PublicKey, Signer, Verified};
 
 /// How many versions that are passed over get an event each.
 const MAX_NOTES: usize = 3;
@@ -51,11 +49,8 @@ pub(in crate::controller) enum Error {
         source: signature::Error,
     },
 
-    #[error("failed to read what is to be verified")]
-    Read { source: components::Error },
-
-    #[error("the signatures do not hold")]
-    Signature { source: signature::Error },
+    #[error(transparent)]
+    Verify { source: components::Error },
 }
 
 impl Error {
@@ -63,26 +58,22 @@ impl Error {
     pub(super) fn retry(&self) -> Retry {
         match self {
             Self::NoKey { .. } | Self::DecodeKey { .. } => Retry::OnChange,
-            Self::Read { source } => retry_of(source),
-            Self::ReadSecret { .. }
-            | Self::MissingKey { .. }
-            | Self::ParseKey { .. }
-            | Self::Signature { .. } => Retry::Backoff,
+            Self::Verify { source } => retry_of(source),
+            Self::ReadSecret { .. } | Self::MissingKey { .. } | Self::ParseKey { .. } => {
+                Retry::Backoff
+            }
         }
     }
 
     /// Whether it was found out that this version is not what was signed: then another may be.
     /// A registry that did not answer says nothing about the version.
     pub(super) fn is_verdict(&self) -> bool {
-        match self {
-            Self::Signature { .. } => true,
-            Self::NoKey { .. }
-            | Self::ReadSecret { .. }
-            | Self::MissingKey { .. }
-            | Self::DecodeKey { .. }
-            | Self::ParseKey { .. }
-            | Self::Read { .. } => false,
-        }
+        matches!(
+            self,
+            Self::Verify {
+                source: components::Error::Signature { .. }
+            }
+        )
     }
 }
 
@@ -190,8 +181,8 @@ async fn key(
     })
 }
 
-/// Verifies the chosen version: nothing below it is fetched for a signature that does not hold.
-pub(super) async fn accept(
+/// Verifies the chosen version.
+async fn accept(
     context: &Context,
     place: &Place,
     asked: &Wanted,
@@ -199,20 +190,15 @@ pub(super) async fn accept(
     signers: &[Signer],
 ) -> Result<Accepted, Error> {
     let components = context.pipeline.components();
-    let read = |source| Error::Read { source };
-    let refused = |source| Error::Signature { source };
+    let failed = |source| Error::Verify { source };
     let root = components
         .read(place, &asked.component, &chosen.version, &chosen.digest)
         .await
-        .map_err(read)?;
-    let claims = authenticate(&root.descriptor, signers).map_err(refused)?;
-    let closure = components.closure(place, root).await.map_err(read)?;
-    let wanted = wanted(&closure, &claims);
-    let contents = components
-        .find_contents(place, &closure, &wanted)
+        .map_err(failed)?;
+    let (closure, claims) = components
+        .verify(place, root, signers)
         .await
-        .map_err(read)?;
-    let closure = verify(closure, &claims, &contents).map_err(refused)?;
+        .map_err(failed)?;
     Ok(Accepted::Verified { closure, claims })
 }
 
@@ -227,7 +213,10 @@ impl ComponentVersion {
         signers: &[Signer],
     ) -> Result<(Chosen, Accepted), super::Error> {
         let available = self.available(context, place, wanted).await?;
-        let current = self.in_use(wanted).map(|(version, _)| version);
+        // A version that was taken when no signature was asked for has no claim to stay.
+        let is_verified = self.status.as_ref().and_then(|status| status.verified) == Some(true);
+        let current = self.in_use(wanted).filter(|_| is_verified);
+        let current = current.map(|(version, _)| version);
         let candidates = choose::candidates(&wanted.constraint, current.as_ref(), &available);
         let mut refused: Vec<(Version, Error)> = Vec::new();
         for version in candidates {

@@ -51,9 +51,10 @@ fn b54_changed_bit_of_the_descriptor_never_verifies_or_changes_nothing() {
     let alice = [signer("alice", ALICE)];
     check(vec![component.clone()], &alice).unwrap();
     let (mut refused, mut unchanged) = (0, 0);
-    for position in 0..original.len() {
+    for bit in 0..original.len() * 8 {
+        let position = bit / 8;
         let mut changed = original.clone();
-        changed[position] ^= 1 << (position % 7);
+        changed[position] ^= 1 << (bit % 8);
         let Ok(descriptor) = Descriptor::parse(&changed) else {
             refused += 1;
             continue;
