@@ -1,15 +1,54 @@
-# What needs more than cargo: the programs for the tests on a real cluster.
+# What needs more than cargo: the programs for the tests on a real cluster, the demo, the checks.
 
 # One Go module under tests/tools each, in the order in which they are needed.
 TOOLS := etcd kubernetes registry source-controller kustomize-controller helm-controller helm
 
+CHART := charts/ocm-controller
+ROLE := $(CHART)/templates/clusterrole.yaml
+
+# Stops with one line where a program is missing: $(call need,PROGRAM,what to do).
+need = @command -v $(1) >/dev/null 2>&1 || { echo "$(1) is missing: $(2)" >&2; exit 1; }
+
 .DEFAULT_GOAL := help
-.PHONY: help tools $(TOOLS:%=tool-%)
+.PHONY: help test demo bench check generate tools needed $(TOOLS:%=tool-%)
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-tools: $(TOOLS:%=tool-%) ## Build what the cluster tests run, into a cache, and link it into target/tools.
+# What fails fast comes first; what cargo test prints comes last.
+test: check tools ## Check and test everything, on a real cluster too (first time about 20 minutes).
+	@cargo test --locked -- --include-ignored
 
-$(TOOLS:%=tool-%): tool-%:
+demo: needed tools ## Walk through the guide on a cluster of its own (KEEP=1 leaves it running).
+	@cargo build --locked --quiet --bins --example demo
+	@cargo run --locked --quiet --example demo -- $(if $(KEEP),--keep)
+
+bench: needed ## Measure how substitution grows with rules, files and bytes.
+	@cargo bench --locked --quiet --bench slope
+
+check: needed ## Check formatting, lints and documentation.
+	@cargo fmt --check
+	@cargo clippy --all-targets --locked -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+generate: needed ## Write anew what is made from src/api and config/rbac: crds/, the chart's CRDs and rights.
+	@cargo run --locked --quiet --bin ocm-controller -- crds > crds/delivery.ocm.software.yaml.new
+	@mv crds/delivery.ocm.software.yaml.new crds/delivery.ocm.software.yaml
+	@cp crds/delivery.ocm.software.yaml $(CHART)/crds/
+	@{ sed '/^rules:/,$$d' $(ROLE); sed -n '/^rules:/,$$p' config/rbac/role.yaml; } > $(CHART)/role.new
+	@mv $(CHART)/role.new $(ROLE)
+
+tools: needed $(TOOLS:%=tool-%) ## Build what the cluster tests run, into a cache, and link it into target/tools.
+
+$(TOOLS:%=tool-%): tool-%: | needed
 	@tests/tools/build.sh $*
+
+needed:
+	$(call need,cargo,install Rust 1.95 or newer from https://rustup.rs)
+	$(call need,cargo-clippy,run rustup component add clippy)
+	$(call need,cargo-fmt,run rustup component add rustfmt)
+	$(call need,cc,install a C compiler$(comma) such as your system's package gcc)
+	$(call need,go,install Go 1.26 or newer from https://go.dev/dl)
+	$(call need,git,install your system's package git)
+
+comma := ,

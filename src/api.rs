@@ -7,7 +7,8 @@
 
 #![allow(
     unreachable_pub,
-    reason = "the schema derive wraps a copy of each type in a private block"
+    clippy::duplicated_attributes,
+    reason = "the derives wrap copies of the types in private blocks, and each printer column has a type"
 )]
 
 mod component_descriptor;

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::chain::chain;
+
 /// What the program was asked to do.
 #[derive(Debug)]
 pub struct Invocation {
@@ -93,10 +95,6 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
 /// Says on standard error why the program ends, and gives its exit code.
 pub fn report(error: &dyn std::error::Error) -> ExitCode {
     // A closed standard error leaves nobody to tell.
-    let _ = writeln!(
-        io::stderr(),
-        "ocm-controller: {}",
-        crate::controller::chain(error)
-    );
+    let _ = writeln!(io::stderr(), "ocm-controller: {}", chain(error));
     ExitCode::FAILURE
 }

@@ -4,8 +4,10 @@
 //! digest, so that what was looked at is what is used. What was fetched stays in the store and is
 //! given out again only to a namespace that has fetched it itself from the same repository.
 
+mod artifact;
 mod content;
 mod error;
+mod reader;
 
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use bytes::Bytes;
 
 pub use content::{Content, Source};
 pub use error::{Error, Result};
+pub use reader::ContentReader;
 
 use crate::oci::Digest;
 use crate::ocm::{
@@ -198,17 +201,16 @@ impl Components {
     ) -> Result<ComponentManifest> {
         let (client, repository) = self.client(place, name)?;
         let kept = self.kept(place, &repository, digest, MAX_MANIFEST).await?;
-        let bytes = match kept {
-            Some(bytes) => bytes,
-            None => {
-                let manifest: Manifest = client
-                    .manifest(repository.name(), &Reference::Digest(digest.clone()))
-                    .await
-                    .map_err(|source| Error::read(name, version, source))?;
-                self.keep(place, &repository, digest, manifest.bytes.clone())
-                    .await?;
-                manifest.bytes
-            }
+        let bytes = if let Some(bytes) = kept {
+            bytes
+        } else {
+            let manifest: Manifest = client
+                .manifest(repository.name(), &Reference::Digest(digest.clone()))
+                .await
+                .map_err(|source| Error::read(name, version, source))?;
+            self.keep(place, &repository, digest, manifest.bytes.clone())
+                .await?;
+            manifest.bytes
         };
         let media_type = media_type_of(&bytes);
         ComponentManifest::parse(&bytes, &media_type).map_err(|source| Error::Malformed {

@@ -3,11 +3,11 @@
 //! Each kind has a file that says only what is its own, in three steps: gather (all reads), core
 //! (pure), publish (all writes). What they share is here:
 //!
-//! - [`informer`]: one watch a kind, and the store that it fills;
-//! - [`triggers`]: who looks again when something changes;
-//! - [`driver`]: suspend, status, events, retries, panics;
-//! - [`lookup`], [`origin`]: from references to objects and components;
-//! - [`apply`], [`produce`]: writing objects, publishing results.
+//! - `informer`: one watch a kind, and the store that it fills;
+//! - `triggers`: who looks again when something changes;
+//! - `driver`: suspend, status, events, retries, panics;
+//! - `lookup`, `origin`: from references to objects and components;
+//! - `apply`, `produce`: writing objects, publishing results.
 
 mod apply;
 mod component_version;
@@ -29,9 +29,11 @@ mod takeover;
 mod triggers;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource};
@@ -43,54 +45,80 @@ use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot, flux,
 };
+use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
+use crate::registry::Transport;
 
 use apply::Applier;
 use context::{Caches, Context};
 use credentials::CredentialCache;
 use driver::Memories;
 use events::Events;
-use health::WatchAge;
+use health::WatchHealth;
 use informer::{Informer, Listed};
 use triggers::{Queue, Triggers};
 
 pub use context::{OnRepublish, Settings};
-pub use driver::chain;
 
 /// The one field manager of everything that is written, and the controller's name in events.
 const FIELD_MANAGER: &str = "ocm-controller";
+
+/// The kinds whose watches tell whether the API server can be reached.
+const OWN_KINDS: [&str; 7] = [
+    "ComponentVersion",
+    "ComponentDescriptor",
+    "Resource",
+    "Localization",
+    "Configuration",
+    "Snapshot",
+    "FluxDeployer",
+];
 
 /// The controllers, set up but not running.
 pub struct Controllers {
     client: Client,
     settings: Settings,
     pipeline: Pipeline,
+    transport: Transport,
+    metrics: Metrics,
     health: Arc<Health>,
 }
 
 /// What the probes ask.
 #[derive(Debug)]
 pub struct Health {
-    watches: Arc<WatchAge>,
+    watches: Arc<WatchHealth>,
 }
 
 impl Health {
-    /// How long no list or watch of the API server got through.
-    pub fn watch_age(&self) -> Duration {
-        self.watches.age()
+    /// Why the process should be started anew, if it should.
+    pub fn problem(&self) -> Option<String> {
+        let kinds = OWN_KINDS.iter().copied();
+        self.watches
+            .is_cut_off(kinds, Instant::now())
+            .then(|| "no watch of the API server gets through".to_owned())
     }
 }
 
 impl Controllers {
-    /// Controllers that speak to the cluster of `client` and make their results by `pipeline`.
-    pub fn new(client: Client, settings: Settings, pipeline: Pipeline) -> Self {
+    /// Controllers that speak to the cluster of `client`, make their results by `pipeline`, and
+    /// fetch from sources of Flux by `transport`.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        pipeline: Pipeline,
+        transport: Transport,
+        metrics: Metrics,
+    ) -> Self {
         let health = Arc::new(Health {
-            watches: Arc::new(WatchAge::new()),
+            watches: Arc::new(WatchHealth::default()),
         });
         Self {
             client,
             settings,
             pipeline,
+            transport,
+            metrics,
             health,
         }
     }
@@ -113,6 +141,8 @@ impl Controllers {
             client: self.client,
             settings: self.settings,
             pipeline: self.pipeline,
+            transport: self.transport,
+            metrics: self.metrics,
             caches: caches.clone(),
             memories: Memories::default(),
             snapshots: snapshots.clone(),
@@ -170,6 +200,9 @@ struct Watches {
     oci_repositories: Informer<DeserializeGuard<DynamicObject>>,
     kustomizations: Informer<DeserializeGuard<DynamicObject>>,
     helm_releases: Informer<DeserializeGuard<DynamicObject>>,
+    git_repositories: Informer<DeserializeGuard<DynamicObject>>,
+    buckets: Informer<DeserializeGuard<DynamicObject>>,
+    config_maps: Informer<PartialObjectMeta<ConfigMap>>,
 }
 
 impl Watches {
@@ -185,6 +218,9 @@ impl Watches {
             oci_repositories: dynamic(client, &flux::oci_repository()),
             kustomizations: dynamic(client, &flux::kustomization()),
             helm_releases: dynamic(client, &flux::helm_release()),
+            git_repositories: dynamic(client, &flux::git_repository()),
+            buckets: dynamic(client, &flux::bucket()),
+            config_maps: Informer::new(Api::all(client.clone()), (), only_name),
         }
     }
 
@@ -200,6 +236,8 @@ impl Watches {
             oci_repositories: self.oci_repositories.store(),
             kustomizations: self.kustomizations.store(),
             helm_releases: self.helm_releases.store(),
+            git_repositories: self.git_repositories.store(),
+            buckets: self.buckets.store(),
         }
     }
 
@@ -222,14 +260,14 @@ impl Watches {
         self,
         triggers: &Triggers,
         tasks: &mut JoinSet<()>,
-        age: &Arc<WatchAge>,
+        health: &Arc<WatchHealth>,
         shutdown: &CancellationToken,
     ) {
         macro_rules! watch {
             ($informer:expr, $($listener:expr),+) => {
                 let mut informer = $informer;
                 $(informer.listen($listener);)+
-                tasks.spawn(informer.run(Arc::clone(age), shutdown.clone()));
+                tasks.spawn(informer.run(Arc::clone(health), shutdown.clone()));
             };
         }
         watch!(
@@ -259,7 +297,14 @@ impl Watches {
             triggers.snapshot()
         );
         watch!(self.flux_deployers, Triggers::own(&triggers.flux_deployers));
-        watch!(self.oci_repositories, triggers.flux_object());
+        watch!(self.git_repositories, triggers.flux_source());
+        watch!(self.buckets, triggers.flux_source());
+        watch!(self.config_maps, triggers.config_map());
+        watch!(
+            self.oci_repositories,
+            triggers.flux_object(),
+            triggers.flux_source()
+        );
         watch!(self.kustomizations, triggers.flux_object());
         watch!(self.helm_releases, triggers.flux_object());
     }
@@ -270,6 +315,16 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + driver::Reconcile,
 {
     Informer::new(Api::all(client.clone()), (), |_| ())
+}
+
+/// Keeps of a ConfigMap what tells that it has changed; it is read when it is used.
+fn only_name(object: &mut PartialObjectMeta<ConfigMap>) {
+    object.metadata = ObjectMeta {
+        name: object.metadata.name.take(),
+        namespace: object.metadata.namespace.take(),
+        resource_version: object.metadata.resource_version.take(),
+        ..ObjectMeta::default()
+    };
 }
 
 fn dynamic(client: &Client, kind: &ApiResource) -> Informer<DeserializeGuard<DynamicObject>> {
@@ -291,6 +346,5 @@ async fn announce(listed: [Listed; 7], synced: impl FnOnce()) {
 /// The name of this process in events: that of the Pod, which is its host name.
 fn instance() -> String {
     std::fs::read_to_string("/etc/hostname")
-        .map(|name| name.trim().to_owned())
-        .unwrap_or_else(|_| FIELD_MANAGER.to_owned())
+        .map_or_else(|_| FIELD_MANAGER.to_owned(), |name| name.trim().to_owned())
 }

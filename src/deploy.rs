@@ -70,8 +70,8 @@ pub fn flux_objects(
     let is_chart = spec.helm_release_template.is_some();
     let repository = oci_repository(deployer, snapshot, is_chart);
     Ok(vec![
-        object(flux::oci_repository(), deployer, repository),
-        object(kind, deployer, Value::Object(reader)),
+        object(flux::oci_repository(), deployer, &repository),
+        object(kind, deployer, &Value::Object(reader)),
     ])
 }
 
@@ -145,7 +145,7 @@ fn duration_text(duration: &Duration) -> String {
         .unwrap_or_else(|| DEFAULT_INTERVAL.to_owned())
 }
 
-fn object(kind: ApiResource, deployer: &FluxDeployer, spec: Value) -> FluxObject {
+fn object(kind: ApiResource, deployer: &FluxDeployer, spec: &Value) -> FluxObject {
     let mut object = DynamicObject::new(&deployer.name_any(), &kind).data(json!({"spec": spec}));
     object.metadata.namespace = deployer.namespace();
     FluxObject { kind, object }
@@ -155,7 +155,7 @@ fn object(kind: ApiResource, deployer: &FluxDeployer, spec: Value) -> FluxObject
 mod tests {
     use super::*;
 
-    fn deployer(spec: Value) -> FluxDeployer {
+    fn deployer(spec: &Value) -> FluxDeployer {
         serde_json::from_value(json!({
             "apiVersion": "delivery.ocm.software/v1alpha1",
             "kind": "FluxDeployer",
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn template_of_the_guide_becomes_a_kustomization_that_reads_the_snapshot() {
-        let deployer = deployer(json!({"sourceRef": source(), "kustomizationTemplate": {
+        let deployer = deployer(&json!({"sourceRef": source(), "kustomizationTemplate": {
             "interval": "1m0s", "path": "./", "prune": true, "targetNamespace": "default"}}));
         let objects = flux_objects(&deployer, &snapshot()).unwrap();
         let kinds: Vec<_> = objects
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn b61_source_of_the_template_is_always_ours() {
-        let deployer = deployer(json!({"sourceRef": source(), "kustomizationTemplate": {
+        let deployer = deployer(&json!({"sourceRef": source(), "kustomizationTemplate": {
             "sourceRef": {"kind": "GitRepository", "name": "theirs", "namespace": "other"}}}));
         let objects = flux_objects(&deployer, &snapshot()).unwrap();
         let reader = &objects[1].object.data["spec"];
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn chart_is_copied_as_it_is_and_read_by_reference() {
-        let deployer = deployer(json!({"sourceRef": source(), "interval": "5m",
+        let deployer = deployer(&json!({"sourceRef": source(), "interval": "5m",
             "helmReleaseTemplate": {"releaseName": "echo"}}));
         let objects = flux_objects(&deployer, &snapshot()).unwrap();
         let selector = &objects[0].object.data["spec"]["layerSelector"];
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn b63_both_templates_are_refused() {
         let deployer = deployer(
-            json!({"sourceRef": source(), "kustomizationTemplate": {}, "helmReleaseTemplate": {}}),
+            &json!({"sourceRef": source(), "kustomizationTemplate": {}, "helmReleaseTemplate": {}}),
         );
         assert!(matches!(
             flux_objects(&deployer, &snapshot()),
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn chart_in_the_template_is_refused() {
         let deployer =
-            deployer(json!({"sourceRef": source(), "helmReleaseTemplate": {"chart": {}}}));
+            deployer(&json!({"sourceRef": source(), "helmReleaseTemplate": {"chart": {}}}));
         assert!(matches!(
             flux_objects(&deployer, &snapshot()),
             Err(Error::ChartInTemplate)
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn without_a_template_nothing_is_written() {
         assert!(
-            flux_objects(&deployer(json!({"sourceRef": source()})), &snapshot())
+            flux_objects(&deployer(&json!({"sourceRef": source()})), &snapshot())
                 .unwrap()
                 .is_empty()
         );

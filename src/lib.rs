@@ -8,11 +8,13 @@
 
 pub mod api;
 pub mod archive;
+pub mod chain;
 pub mod cli;
 pub mod components;
 pub mod controller;
 pub mod deploy;
 pub mod edit;
+pub mod metrics;
 pub mod mutation;
 pub mod oci;
 pub mod ocm;

@@ -4,22 +4,34 @@
 //! which the result is remembered, so that unchanged input costs one look into the store, also
 //! after a restart; and a store that was lost is filled again with the same bytes.
 
-use std::io::{Read, Write};
+mod chart;
+mod prepare;
 
+use std::io::Read as _;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
-use crate::archive::{self, Content as ArchiveContent, EntryPath, Inspected, Layout, Limits};
+use crate::archive::{self, Layout, Limits};
 use crate::components::{self, Components, Content, Place};
-use crate::mutation::{self, ConfigData, Substitution, substitute};
+use crate::mutation::{
+    self, ConfigData, KnownImage, KnownImages, LocalizedImages, Root, Settings, Substitution,
+    localize_images, substitute,
+};
 use crate::oci::{Digest, Tag};
 use crate::ocm::{ReadComponent, Resource};
 use crate::publish::{self, Published};
+use crate::registry::BlobStream;
 use crate::snapshot::{self, Artifact, ContentKind, Namespace, Repository, SnapshotLayer};
-use crate::store::{self, BlobWriter, Store};
+use crate::store::{self, Blob, BlobWriter, Store, Stored};
 
 /// Part of every key: raised when a step comes to write other bytes for the same input.
 const FORMAT: u32 = 1;
+
+/// The type of resources that are Helm charts.
+const HELM_CHART: &str = "helmChart";
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +69,10 @@ pub enum Error {
         /// What does not fit.
         source: crate::oci::Error,
     },
+
+    /// A chart has no Chart.yaml in its folder, or that one no name.
+    #[error("the chart has no Chart.yaml with a name that a folder can have")]
+    NoChart,
 
     /// A packed chart has no usable Chart.yaml.
     #[error("failed to read the chart's metadata")]
@@ -114,7 +130,45 @@ pub struct Layer {
     pub is_chart: bool,
 }
 
+/// What [`Pipeline::localize_images`] made and found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Localized {
+    /// The files with their images localized.
+    pub layer: Layer,
+    /// How many images come from where the component's copies are.
+    pub covered: usize,
+    /// Images that no resource of the component covers: `FILE:LINE: IMAGE (why)`.
+    pub uncovered: Vec<String>,
+    /// Files that may hold images and could not be read, with the reason.
+    pub unreadable: Vec<String>,
+}
+
+/// A record of what was derived, with the layer that it is about.
+trait Derived: Serialize + DeserializeOwned + Send + 'static {
+    fn layer(&self) -> &Layer;
+}
+
+impl Derived for Layer {
+    fn layer(&self) -> &Layer {
+        self
+    }
+}
+
+impl Derived for Localized {
+    fn layer(&self) -> &Layer {
+        &self.layer
+    }
+}
+
 impl Layer {
+    fn new(stored: Stored, is_chart: bool) -> Self {
+        Self {
+            digest: stored.digest,
+            size: stored.size,
+            is_chart,
+        }
+    }
+
     /// The layer as an image names it.
     pub fn snapshot_layer(&self) -> SnapshotLayer {
         let kind = if self.is_chart {
@@ -159,7 +213,8 @@ impl Pipeline {
         &self.store
     }
 
-    /// Takes `resource` out of `component`: a layer of tar and gzip, as Flux reads it.
+    /// Takes `resource` out of `component`: a layer of tar and gzip, as Flux reads it. What is a
+    /// Helm chart is packed as Helm packs it.
     pub async fn resource(
         &self,
         place: &Place,
@@ -167,20 +222,23 @@ impl Pipeline {
         resource: &Resource,
     ) -> Result<Layer> {
         let content = self.components.locate(place, component, resource).await?;
+        let is_chart = content.kind == ContentKind::HelmChart || resource.kind == HELM_CHART;
         let key = key(&json!([
             "resource",
             FORMAT,
             content.identity,
-            resource.name
+            resource.name,
+            is_chart
         ]));
         let reader = self.components.open(place, &content);
         let name = resource.name.clone();
         let limits = self.limits.clone();
-        self.derive(&place.namespace, key, move |sink| {
-            prepare(reader, &name, &limits, sink)?;
-            Ok(content.kind == ContentKind::HelmChart)
-        })
-        .await
+        let files = self.derive(&place.namespace, key, move |_, mut sink| {
+            prepare::prepare(reader, &name, &limits, &mut sink)?;
+            Ok(Layer::new(commit(sink)?, is_chart))
+        });
+        let layer = files.await?;
+        self.packed_chart(&place.namespace, layer).await
     }
 
     /// Reads the ConfigData document that is the content of `resource`.
@@ -195,11 +253,57 @@ impl Pipeline {
         ConfigData::parse(&text).map_err(|source| Error::Mutation { source })
     }
 
-    /// Applies `substitutions` to the files of the layer `source`.
+    /// Reads the whole of a small text that `resource` is, such as a values file.
+    pub async fn resource_text(
+        &self,
+        place: &Place,
+        component: &ReadComponent,
+        resource: &Resource,
+    ) -> Result<Vec<u8>> {
+        let content = self.components.locate(place, component, resource).await?;
+        self.text(place, &content, resource).await
+    }
+
+    /// Reads the only file of the layer `digest`: what a text became when it was published.
+    pub async fn only_file(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let (limits, digest) = (self.limits.clone(), digest.clone());
+        self.blocking(move |store| {
+            let found =
+                archive::find_file(open(store, &digest)?, &limits, |_| true).map_err(|source| {
+                    Error::Archive {
+                        what: format!("layer {digest}"),
+                        source,
+                    }
+                })?;
+            Ok(found.map(|found| found.content).unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Reads the file at `path` of an archive as it is fetched, if it has one.
+    pub async fn file_of(&self, archive: BlobStream, path: &str) -> Result<Option<Vec<u8>>> {
+        let (limits, path) = (self.limits.clone(), path.to_owned());
+        let mut reader = archive.into_reader(Handle::current());
+        self.blocking(move |_| {
+            let failed = |source| Error::Archive {
+                what: "the source".to_owned(),
+                source,
+            };
+            let found = archive::find_file(&mut reader, &limits, |found| found.as_str() == path)
+                .map_err(failed)?;
+            // To the end, or the digest of what was read is never checked.
+            std::io::copy(&mut reader, &mut std::io::sink())
+                .map_err(|source| failed(archive::Error::from_read(source)))?;
+            Ok(found.map(|found| found.content))
+        })
+        .await
+    }
+
+    /// Applies `substitutions` to the files of `source`.
     pub async fn substitute(
         &self,
         namespace: &Namespace,
-        source: &Digest,
+        source: &Layer,
         substitutions: Vec<Substitution>,
     ) -> Result<Layer> {
         let wanted: Vec<Value> = substitutions
@@ -214,21 +318,63 @@ impl Pipeline {
             })
             .collect();
         let key = key(&json!(["substitute", FORMAT, source, wanted]));
-        let (store, digest) = (self.store.clone(), source.clone());
-        let settings = mutation::Settings {
-            limits: self.limits.clone(),
-            ..mutation::Settings::default()
-        };
-        self.derive(namespace, key, move |sink| {
-            let blob = store
-                .open_blob(&digest)
-                .map_err(|source| Error::Store { source })?;
-            let blob = blob.ok_or(Error::ContentMissing { digest })?;
-            substitute(blob, &substitutions, &settings, sink)
+        let (settings, source) = (self.settings(source).await?, source.clone());
+        self.derive(namespace, key, move |store, mut sink| {
+            let blob = open(store, &source.digest)?;
+            substitute(blob, &substitutions, &settings, &mut sink)
                 .map_err(|source| Error::Mutation { source })?;
-            Ok(false)
+            Ok(Layer::new(commit(sink)?, source.is_chart))
         })
         .await
+    }
+
+    /// Points every image in the files of `source` that is one of `known` at its copy.
+    pub async fn localize_images(
+        &self,
+        namespace: &Namespace,
+        source: &Layer,
+        known: Vec<KnownImage>,
+    ) -> Result<Localized> {
+        let listed: Vec<Value> = known
+            .iter()
+            .map(|one| {
+                json!([
+                    one.resource,
+                    one.version,
+                    one.location.to_string(),
+                    one.original
+                ])
+            })
+            .collect();
+        let key = key(&json!(["localize images", FORMAT, source, listed]));
+        let (settings, source) = (self.settings(source).await?, source.clone());
+        self.derive(namespace, key, move |store, mut sink| {
+            let blob = open(store, &source.digest)?;
+            let found = localize_images(blob, &KnownImages::new(known), &settings, &mut sink)
+                .map_err(|source| Error::Mutation { source })?;
+            Ok(Localized::new(
+                Layer::new(commit(sink)?, source.is_chart),
+                &found,
+            ))
+        })
+        .await
+    }
+
+    /// How the files of `source` are changed: a chart's below the folder of its name.
+    async fn settings(&self, source: &Layer) -> Result<Settings> {
+        let settings = Settings {
+            limits: self.limits.clone(),
+            ..Settings::default()
+        };
+        if !source.is_chart {
+            return Ok(settings);
+        }
+        let layout = Layout::RenameTop(self.chart_name(&source.digest).await?);
+        Ok(Settings {
+            layout,
+            root: Root::Chart,
+            ..settings
+        })
     }
 
     /// Makes `layer` an image in `repository` under `tag`, for the object with the UID `owner`.
@@ -240,8 +386,11 @@ impl Pipeline {
         owner: String,
     ) -> Result<Published> {
         let artifact = if layer.is_chart {
-            Artifact::HelmChart {
-                config: self.chart_config(&layer.digest).await?,
+            {
+                let metadata = self.chart_metadata(&layer.digest).await?;
+                let config =
+                    snapshot::chart_config(&metadata).map_err(|source| Error::Chart { source })?;
+                Artifact::HelmChart { config }
             }
         } else {
             Artifact::Files
@@ -258,68 +407,63 @@ impl Pipeline {
         .map_err(|source| Error::Publish { source })
     }
 
-    /// What a chart's image says about the chart, from its Chart.yaml.
-    async fn chart_config(&self, layer: &Digest) -> Result<Vec<u8>> {
-        let (store, limits, digest) = (self.store.clone(), self.limits.clone(), layer.clone());
-        let work = move || {
-            let blob = store
-                .open_blob(&digest)
-                .map_err(|source| Error::Store { source })?;
-            let blob = blob.ok_or_else(|| Error::ContentMissing {
-                digest: digest.clone(),
-            })?;
-            let is_metadata = |path: &EntryPath| {
-                path.as_str()
-                    .split_once('/')
-                    .is_some_and(|(_, file)| file == "Chart.yaml")
-            };
-            let found = archive::find_file(blob, &limits, is_metadata).map_err(|source| {
-                Error::Archive {
-                    what: "the chart".to_owned(),
-                    source,
-                }
-            })?;
-            let text = found.map(|found| found.content).unwrap_or_default();
-            snapshot::chart_config(&String::from_utf8_lossy(&text))
-                .map_err(|source| Error::Chart { source })
-        };
-        tokio::task::spawn_blocking(work)
+    /// The layer `digest` as it was published in `repository` under `tag`, if it is all there.
+    pub async fn published(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<Option<Layer>> {
+        let found = publish::find(&self.store, repository, tag, digest)
             .await
-            .map_err(|source| Error::Aborted { source })?
+            .map_err(|source| Error::Publish { source })?;
+        Ok(found.map(
+            |Published {
+                 layer,
+                 size,
+                 is_chart,
+                 ..
+             }| Layer {
+                digest: layer,
+                size,
+                is_chart,
+            },
+        ))
     }
 
-    /// What was made under `key` before, or else what `make` writes now.
-    async fn derive(
+    /// What was made under `key` before, or else what `make` makes now.
+    async fn derive<T: Derived>(
         &self,
         namespace: &Namespace,
         key: Digest,
-        make: impl FnOnce(&mut BlobWriter) -> Result<bool> + Send + 'static,
-    ) -> Result<Layer> {
-        let (store, namespace) = (self.store.clone(), namespace.clone());
-        let work = move || {
+        make: impl FnOnce(&Store, BlobWriter) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let namespace = namespace.clone();
+        self.blocking(move |store| {
             let failed = |source| Error::Store { source };
-            let known: Option<Layer> = store.derivation(&namespace, &key).map_err(failed)?;
-            if let Some(layer) = known
-                && store.contains(&layer.digest).map_err(failed)? == Some(layer.size)
-            {
-                return Ok(layer);
+            let known: Option<T> = store.derivation(&namespace, &key).map_err(failed)?;
+            if let Some(known) = known {
+                let Layer { digest, size, .. } = known.layer();
+                if store.contains(digest).map_err(failed)? == Some(*size) {
+                    return Ok(known);
+                }
             }
-            let mut writer = store.writer().map_err(failed)?;
-            let is_chart = make(&mut writer)?;
-            let stored = writer.commit().map_err(failed)?;
-            let layer = Layer {
-                digest: stored.digest,
-                size: stored.size,
-                is_chart,
-            };
+            let result = make(store, store.writer().map_err(failed)?)?;
             store
-                .set_derivation(&namespace, &key, &layer)
+                .set_derivation(&namespace, &key, &result)
                 .map_err(failed)?;
-            Ok(layer)
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|source| Error::Aborted { source })?
+            Ok(result)
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.store.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|source| Error::Aborted { source })?
     }
 
     /// A small text as a whole, decompressed.
@@ -350,31 +494,39 @@ fn key(inputs: &Value) -> Digest {
     Digest::of(inputs.to_string())
 }
 
-/// Makes of a resource's content what Flux reads, and keeps its bytes where they are that already.
-fn prepare(source: impl Read, name: &str, limits: &Limits, sink: &mut impl Write) -> Result<()> {
-    let failed = |source| Error::Archive {
-        what: format!("resource {name:?}"),
-        source,
-    };
-    let Inspected { kind, source } = archive::inspect(source, limits).map_err(failed)?;
-    match (kind.content, kind.compression) {
-        (ArchiveContent::Tar, archive::Compression::Gzip) => {
-            archive::copy_checked(source, sink, limits).map_err(failed)?;
-        }
-        (ArchiveContent::Text, _) => {
-            let path: EntryPath = format!("{name}.yaml").parse().map_err(failed)?;
-            let text = archive::decompress(source, limits).map_err(failed)?;
-            archive::pack_single_file(&path, text, sink, limits).map_err(failed)?;
-        }
-        (
-            ArchiveContent::Tar
-            | ArchiveContent::Empty
-            | ArchiveContent::Packed(_)
-            | ArchiveContent::Other,
-            _,
-        ) => {
-            archive::normalize(source, sink, limits, &Layout::Keep).map_err(failed)?;
+fn open(store: &Store, digest: &Digest) -> Result<Blob> {
+    let blob = store
+        .open_blob(digest)
+        .map_err(|source| Error::Store { source })?;
+    blob.ok_or_else(|| Error::ContentMissing {
+        digest: digest.clone(),
+    })
+}
+
+fn commit(writer: BlobWriter) -> Result<Stored> {
+    writer.commit().map_err(|source| Error::Store { source })
+}
+
+impl Localized {
+    fn new(layer: Layer, found: &LocalizedImages) -> Self {
+        let uncovered = found.uncovered.iter().map(|one| {
+            format!(
+                "{}:{}: {} ({})",
+                one.file.as_str(),
+                one.line,
+                one.image,
+                one.reason
+            )
+        });
+        let unreadable = found
+            .unreadable
+            .iter()
+            .map(|(file, error)| format!("{}: {error}", file.as_str()));
+        Self {
+            layer,
+            covered: found.covered,
+            uncovered: uncovered.collect(),
+            unreadable: unreadable.collect(),
         }
     }
-    Ok(())
 }

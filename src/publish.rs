@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::oci::{Digest, Tag};
-use crate::snapshot::{Artifact, Repository, SnapshotLayer, image};
+use crate::snapshot::{Artifact, ContentKind, Repository, SnapshotLayer, image};
 use crate::store::{self, Store};
 
 /// The largest manifest that this program writes, in bytes.
@@ -36,6 +36,10 @@ pub struct Published {
     pub layer: Digest,
     /// The digest of its manifest.
     pub manifest: Digest,
+    /// The number of bytes of the layer.
+    pub size: u64,
+    /// Whether the layer is a packed Helm chart.
+    pub is_chart: bool,
 }
 
 /// Makes the stored `layer` an image in `repository` under `tag`, for the object `owner` (a UID).
@@ -52,9 +56,12 @@ pub async fn publish(
         let record = store
             .publish(&repository, &tag, &image, &owner)
             .map_err(|source| Error::Store { source })?;
+        let is_chart = layer.media_type == ContentKind::HelmChart.layer_media_type();
         Ok(Published {
             layer: layer.digest,
             manifest: record.manifest,
+            size: layer.size,
+            is_chart,
         })
     })
     .await
@@ -76,36 +83,37 @@ pub async fn find(
         let manifest = store
             .read_small(&record.manifest, MAX_MANIFEST)
             .map_err(failed)?;
-        let is_right = manifest.is_some_and(|bytes| layers_of(&bytes).contains(&layer));
+        let layers = manifest.map(|bytes| layers_of(&bytes)).unwrap_or_default();
+        let Some(found) = layers.into_iter().find(|found| found.digest == layer) else {
+            return Ok(None);
+        };
         // Opening, not asking for the name: the bytes have to be right as well.
-        let is_there = is_right && store.open_blob(&layer).map_err(failed)?.is_some();
+        let is_there = store.open_blob(&layer).map_err(failed)?.is_some();
         Ok(is_there.then(|| Published {
             layer,
             manifest: record.manifest,
+            size: found.size,
+            is_chart: found.media_type == ContentKind::HelmChart.layer_media_type(),
         }))
     })
     .await
 }
 
-fn layers_of(manifest: &[u8]) -> Vec<Digest> {
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredLayer {
+    media_type: String,
+    digest: Digest,
+    size: u64,
+}
+
+fn layers_of(manifest: &[u8]) -> Vec<StoredLayer> {
     #[derive(Deserialize)]
     struct Manifest {
-        layers: Vec<Layer>,
-    }
-    #[derive(Deserialize)]
-    struct Layer {
-        digest: Digest,
+        layers: Vec<StoredLayer>,
     }
     let manifest: Option<Manifest> = serde_json::from_slice(manifest).ok();
-    manifest
-        .map(|manifest| {
-            manifest
-                .layers
-                .into_iter()
-                .map(|layer| layer.digest)
-                .collect()
-        })
-        .unwrap_or_default()
+    manifest.map(|manifest| manifest.layers).unwrap_or_default()
 }
 
 async fn blocking<T: Send + 'static>(

@@ -96,6 +96,12 @@ reasons! {
     ConfigRefNotReady = "ConfigRefNotReady",
     /// The source is not an archive of files.
     SourceNotATarArchive = "SourceReasonNotATarArchive",
+    /// The configuration values violate the component's schema.
+    ConfigSchemaViolated = "ConfigSchemaViolated",
+    /// The values that the spec names cannot be read.
+    ValuesNotReady = "ValuesNotReady",
+    /// Images are covered by no resource of the component.
+    ImagesNotCovered = "ImagesNotCovered",
     /// Changing the files failed.
     ReconcileMutationObjectFailed = "ReconcileMutationObjectFailed",
     /// The content of a snapshot is not in the store; it is being made again.

@@ -32,6 +32,21 @@ pub fn helm_release() -> ApiResource {
     )
 }
 
+/// GitRepository, a source of values.
+pub fn git_repository() -> ApiResource {
+    resource(
+        "source.toolkit.fluxcd.io",
+        "v1",
+        "GitRepository",
+        "gitrepositories",
+    )
+}
+
+/// Bucket, a source of values.
+pub fn bucket() -> ApiResource {
+    resource("source.toolkit.fluxcd.io", "v1", "Bucket", "buckets")
+}
+
 fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }

@@ -265,6 +265,11 @@ pub struct MutationStatus {
     )]
     pub latest_patch_source_version: Option<String>,
 
+    /// Images in the files that no resource of the component covers (of a Localization without
+    /// rules), as `FILE:LINE: IMAGE (why)`; the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncovered_images: Vec<String>,
+
     /// The Snapshot object that holds the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_name: Option<String>,

@@ -1,4 +1,4 @@
-//! Pieces of OpenAPI schema that more than one kind uses.
+//! Pieces of `OpenAPI` schema that more than one kind uses.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 

@@ -17,6 +17,8 @@ use tracing::info;
 use crate::archive::Limits;
 use crate::components::Components;
 use crate::controller::{Controllers, OnRepublish, Settings};
+use crate::metrics::Metrics;
+use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
 use crate::registry::{self, Override, Pool, Transport};
 use crate::serve::admin::{Readiness, health_router, metrics_router};
@@ -84,6 +86,10 @@ pub(super) struct RunArguments {
     /// What to do about a version in use that is pushed again with other content.
     #[arg(long, value_enum, default_value_t = OnRepublish::Accept)]
     on_republish: OnRepublish,
+
+    /// What to do where configuration values violate the component's schema.
+    #[arg(long, value_enum, default_value_t = SchemaPolicy::Warn)]
+    config_schema: SchemaPolicy,
 
     /// Let a localization rule create the path that it names.
     #[arg(long)]
@@ -156,11 +162,19 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         source,
     })?;
     let transport = arguments.transport()?;
-    let components = Components::new(Pool::new(transport), store.clone());
+    let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), Limits::default());
+    let metrics = Metrics::new(transport.clone());
     let client = arguments.client().await?;
-    let controllers = Controllers::new(client, arguments.settings(), pipeline);
+    let controllers = Controllers::new(
+        client,
+        arguments.settings(),
+        pipeline,
+        transport,
+        metrics.clone(),
+    );
 
+    let health = controllers.health();
     let readiness = Readiness::awaiting([CACHES]);
     let endpoints = [
         (
@@ -171,12 +185,12 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         (
             "health-probe-bind-address",
             arguments.health_probe_bind_address,
-            health_router(readiness.clone()),
+            health_router(readiness.clone(), move || health.problem()),
         ),
         (
             "metrics-bind-address",
             arguments.metrics_bind_address,
-            metrics_router(String::new),
+            metrics_router(move || metrics.render()),
         ),
     ];
     for (flag, address, router) in endpoints {
@@ -253,6 +267,7 @@ impl RunArguments {
             concurrent: self.concurrent,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             on_republish: self.on_republish,
+            config_schema: self.config_schema,
             lenient_localization: self.lenient_localization,
         }
     }

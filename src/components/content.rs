@@ -1,20 +1,10 @@
-//! The content of a resource: where it is, by digest, and its bytes as a stream.
-
-use std::collections::VecDeque;
-use std::io::{self, Cursor, Read};
-
-use tokio::runtime::Handle;
+//! The content of a resource: where it is, by digest.
 
 use super::{Components, Error, Place, Result, endpoint, scheme};
 use crate::oci::{Digest, Hasher, ImageReference};
 use crate::ocm::{Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location};
-use crate::registry::{self, BlobReader, Client, Reference, RegistryRepository};
-use crate::snapshot::{ContentKind, Namespace};
-use crate::store::Store;
-
-/// The largest blob that is kept as it was pulled, in bytes: rules are read at every reconcile,
-/// and larger content is kept in the form that is made of it.
-const LARGEST_KEPT: u64 = 1 << 20;
+use crate::registry::{self, Reference, RegistryRepository};
+use crate::snapshot::ContentKind;
 
 /// A resource's content as it was located: fixed by digest, not yet fetched.
 #[derive(Debug, Clone)]
@@ -27,11 +17,20 @@ pub struct Content {
     pub kind: ContentKind,
 }
 
-/// Blobs in one repository; joined in this order they are the content.
+/// Pieces from one repository; joined in this order they are the content.
 #[derive(Debug, Clone)]
 pub struct Source {
-    repository: RegistryRepository,
-    blobs: Vec<BlobDescriptor>,
+    pub(super) repository: RegistryRepository,
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A part of some content.
+#[derive(Debug, Clone)]
+pub(super) enum Piece {
+    /// What is known already: what lies around blobs in an archive.
+    Bytes(Vec<u8>),
+    /// A blob of the repository.
+    Blob(BlobDescriptor),
 }
 
 impl Components {
@@ -52,7 +51,7 @@ impl Components {
                 match component.local_blob(resource, &blob).map_err(failed)? {
                     BlobLocation::Blobs(blobs) => {
                         check_digest(resource, &blobs)?;
-                        Ok(Content::of(repository, blobs))
+                        Ok(Content::of_blobs(repository, blobs))
                     }
                     BlobLocation::Manifest(digest) => {
                         self.artifact(place, resource, repository, &Reference::Digest(digest))
@@ -62,7 +61,7 @@ impl Components {
             }
             Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
                 let reference = location(component, resource).map_err(failed)?;
-                let repository = self.repository_of(place, &reference, resource)?;
+                let repository = Self::repository_of(place, &reference, resource)?;
                 let pinned = reference
                     .digest()
                     .cloned()
@@ -81,70 +80,7 @@ impl Components {
         }
     }
 
-    /// The bytes of `content`, for a thread that may block.
-    pub fn open(&self, place: &Place, content: &Content) -> ContentReader {
-        let repository = content.source.repository.clone();
-        ContentReader {
-            client: self.pool.client(&repository, &place.credentials),
-            store: self.store.clone(),
-            namespace: place.namespace.clone(),
-            repository,
-            pending: content.source.blobs.iter().cloned().collect(),
-            current: None,
-            runtime: Handle::current(),
-        }
-    }
-
-    /// The content of an artifact: its one layer, or of several the packed Helm chart.
-    async fn artifact(
-        &self,
-        place: &Place,
-        resource: &Resource,
-        repository: RegistryRepository,
-        reference: &Reference,
-    ) -> Result<Content> {
-        let client = self.pool.client(&repository, &place.credentials);
-        let manifest = client
-            .manifest(repository.name(), reference)
-            .await
-            .map_err(|source| Error::Pull {
-                resource: resource.identity(),
-                source,
-            })?;
-        let unsuitable = |problem: &str| Error::UnsuitableArtifact {
-            resource: resource.identity(),
-            problem: problem.to_owned(),
-        };
-        let image = match manifest.content {
-            registry::Content::Image(image) => image,
-            registry::Content::Index(_) => {
-                return Err(unsuitable("it is an index of several images"));
-            }
-        };
-        let is_chart = |layer: &&registry::Descriptor| {
-            layer.media_type == ContentKind::HelmChart.layer_media_type()
-        };
-        let layer = match (image.layers.iter().find(is_chart), image.layers.as_slice()) {
-            (Some(chart), _) => chart,
-            (None, [only]) => only,
-            (None, []) => return Err(unsuitable("it has no layers")),
-            (None, _) => {
-                return Err(unsuitable(
-                    "it has several layers, as container images have",
-                ));
-            }
-        };
-        let blob = BlobDescriptor {
-            media_type: layer.media_type.clone(),
-            digest: layer.digest.clone(),
-            size: layer.size,
-            annotations: layer.annotations.clone(),
-        };
-        Ok(Content::of(repository, vec![blob]))
-    }
-
     fn repository_of(
-        &self,
         place: &Place,
         reference: &ImageReference,
         resource: &Resource,
@@ -164,14 +100,14 @@ impl Components {
 }
 
 impl Content {
-    fn of(repository: RegistryRepository, blobs: Vec<BlobDescriptor>) -> Self {
+    pub(super) fn of_blobs(repository: RegistryRepository, blobs: Vec<BlobDescriptor>) -> Self {
         let identity = match blobs.as_slice() {
             [only] => only.digest.clone(),
             several => {
                 let mut hasher = Hasher::new(crate::oci::Algorithm::Sha256);
-                several
-                    .iter()
-                    .for_each(|blob| hasher.update(blob.digest.to_string().as_bytes()));
+                for blob in several {
+                    hasher.update(blob.digest.to_string().as_bytes());
+                }
                 hasher.finish()
             }
         };
@@ -183,10 +119,24 @@ impl Content {
         } else {
             ContentKind::Files
         };
+        let pieces = blobs.into_iter().map(Piece::Blob).collect();
         Self {
             identity,
-            source: Source { repository, blobs },
+            source: Source { repository, pieces },
             kind,
+        }
+    }
+
+    /// An artifact in the form of an image layout; `top` is its manifest.
+    pub(super) fn of_layout(
+        repository: RegistryRepository,
+        top: &Digest,
+        pieces: Vec<Piece>,
+    ) -> Self {
+        Self {
+            identity: Digest::of(format!("image layout of {top}")),
+            source: Source { repository, pieces },
+            kind: ContentKind::Files,
         }
     }
 }
@@ -216,96 +166,4 @@ fn manifest_digest(resource: &Resource) -> Option<Digest> {
 
 fn latest() -> crate::oci::Tag {
     "latest".parse().expect("a tag by its grammar")
-}
-
-/// The bytes of a [`Content`], checked as they flow. Reads block on the network.
-pub struct ContentReader {
-    client: Client,
-    store: Store,
-    namespace: Namespace,
-    repository: RegistryRepository,
-    pending: VecDeque<BlobDescriptor>,
-    current: Option<Open>,
-    runtime: Handle,
-}
-
-/// A blob that is being read.
-enum Open {
-    Kept(Cursor<Vec<u8>>),
-    Pulled(Box<BlobReader>),
-}
-
-impl Read for Open {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Kept(bytes) => bytes.read(buffer),
-            Self::Pulled(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl ContentReader {
-    fn open(&self, blob: &BlobDescriptor) -> io::Result<Open> {
-        if blob.size <= LARGEST_KEPT {
-            return self.small(blob).map(|bytes| Open::Kept(Cursor::new(bytes)));
-        }
-        let opened = self
-            .client
-            .blob(self.repository.name(), &blob.digest, Some(blob.size));
-        let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
-        let reader = stream.into_reader(self.runtime.clone());
-        Ok(Open::Pulled(Box::new(reader)))
-    }
-
-    /// A small blob, from the store where this namespace has pulled it before.
-    fn small(&self, blob: &BlobDescriptor) -> io::Result<Vec<u8>> {
-        let (repository, digest) = (self.repository.to_string(), &blob.digest);
-        let is_granted = self
-            .store
-            .is_granted(&self.namespace, &repository, digest)
-            .map_err(io::Error::other)?;
-        if is_granted
-            && let Some(bytes) = self
-                .store
-                .read_small(digest, LARGEST_KEPT)
-                .map_err(io::Error::other)?
-        {
-            return Ok(bytes);
-        }
-        let limit = usize::try_from(LARGEST_KEPT).unwrap_or(usize::MAX);
-        let name = self.repository.name();
-        let pulled = self.client.blob_bytes(name, digest, Some(blob.size), limit);
-        let bytes = self.runtime.block_on(pulled).map_err(io::Error::other)?;
-        if self
-            .store
-            .contains(digest)
-            .map_err(io::Error::other)?
-            .is_none()
-        {
-            self.store
-                .write_small(digest, &bytes)
-                .map_err(io::Error::other)?;
-        }
-        self.store
-            .grant(&self.namespace, &repository, digest)
-            .map_err(io::Error::other)?;
-        Ok(bytes.to_vec())
-    }
-}
-
-impl Read for ContentReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(current) = &mut self.current {
-                match current.read(buffer)? {
-                    0 => self.current = None,
-                    count => return Ok(count),
-                }
-            }
-            let Some(blob) = self.pending.pop_front() else {
-                return Ok(0);
-            };
-            self.current = Some(self.open(&blob)?);
-        }
-    }
 }

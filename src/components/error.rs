@@ -87,13 +87,13 @@ pub enum Error {
         kind: String,
     },
 
-    /// An artifact does not hold the one piece of content that could be published.
-    #[error("resource {resource} is an OCI artifact that cannot be published as files: {problem}")]
-    UnsuitableArtifact {
+    /// An index leads to more manifests than can be one resource.
+    #[error("resource {resource} consists of more than {limit} manifests")]
+    TooManyManifests {
         /// The resource.
         resource: Identity,
-        /// What does not fit.
-        problem: String,
+        /// How many there may be.
+        limit: usize,
     },
 
     /// The content is not what the descriptor says.
@@ -167,7 +167,7 @@ impl Error {
             | Self::FollowReferences { .. }
             | Self::Locate { .. }
             | Self::UnsupportedAccess { .. }
-            | Self::UnsuitableArtifact { .. }
+            | Self::TooManyManifests { .. }
             | Self::DigestMismatch { .. }
             | Self::NameRepository { .. }
             | Self::Store { .. }

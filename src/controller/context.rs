@@ -14,7 +14,10 @@ use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
 };
+use crate::metrics::Metrics;
+use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
+use crate::registry::Transport;
 
 /// How the controllers behave; checked once at the start.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct Settings {
     pub no_cross_namespace_refs: bool,
     /// What to do about a version that is pushed again with other content.
     pub on_republish: OnRepublish,
+    /// What to do where configuration values violate the component's schema.
+    pub config_schema: SchemaPolicy,
     /// Whether a localization rule may create the path that it names.
     pub lenient_localization: bool,
 }
@@ -45,11 +50,13 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) settings: Settings,
     pub(super) pipeline: Pipeline,
+    pub(super) transport: Transport,
     pub(super) credentials: CredentialCache,
     pub(super) caches: Caches,
     pub(super) applier: Applier,
     pub(super) events: Events,
     pub(super) memories: Memories,
+    pub(super) metrics: Metrics,
     /// For those who know before the watch that a Snapshot is to be looked at.
     pub(super) snapshots: Queue<Snapshot>,
 }
@@ -67,4 +74,6 @@ pub(super) struct Caches {
     pub(super) oci_repositories: Cache<DynamicObject>,
     pub(super) kustomizations: Cache<DynamicObject>,
     pub(super) helm_releases: Cache<DynamicObject>,
+    pub(super) git_repositories: Cache<DynamicObject>,
+    pub(super) buckets: Cache<DynamicObject>,
 }

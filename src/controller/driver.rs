@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::fmt::{Debug, Write as _};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -28,6 +27,7 @@ use super::FIELD_MANAGER;
 use super::context::Context;
 use super::outcome::{Fault, Note, Outcome, Retry, Status};
 use crate::api::{Conditions, RECONCILE_REQUEST, Reason, State};
+use crate::chain::chain;
 
 /// A status that only says "waiting" or "progressing" is written when it lasts longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -179,7 +179,11 @@ impl<K: Reconcile> Run<K> {
         if self.object.is_suspended() || self.object.meta().deletion_timestamp.is_some() {
             return Action::await_change();
         }
+        let begun = Instant::now();
         let outcome = self.outcome().await;
+        self.context
+            .metrics
+            .reconciled(K::NAME, outcome.reason, begun.elapsed());
         let again = self.pause(&outcome);
         if outcome.state == State::Waiting && !outcome.is_urgent && self.is_patient() {
             return Action::requeue(PATIENCE);
@@ -201,12 +205,12 @@ impl<K: Reconcile> Run<K> {
     async fn outcome(&self) -> Outcome<K::Status> {
         let work = AssertUnwindSafe(self.object.reconcile(&self.context)).catch_unwind();
         let mut work = std::pin::pin!(work);
-        let result = match tokio::time::timeout(PATIENCE, &mut work).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.say_progressing().await;
-                work.await
-            }
+        let early = tokio::time::timeout(PATIENCE, &mut work).await;
+        let result = if let Ok(result) = early {
+            result
+        } else {
+            self.say_progressing().await;
+            work.await
         };
         match result {
             Ok(Ok(outcome)) => self.accepted(outcome),
@@ -327,7 +331,7 @@ impl<K: Reconcile> Run<K> {
                 source: Box::new(source),
             })?;
         self.context.memories.with(&self.key, |memory| {
-            memory.written = Some((seen, after.clone()))
+            memory.written = Some((seen, after.clone()));
         });
         if outcome.state != State::Progressing {
             self.tell(outcome, &before, &after).await;
@@ -484,7 +488,7 @@ fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
 }
 
 fn backoff(failures: u32, interval: Option<Duration>) -> Duration {
-    let longest = LONGEST_RETRY.max(interval.unwrap_or_default().min(Duration::from_secs(300)));
+    let longest = LONGEST_RETRY.max(interval.unwrap_or_default().min(Duration::from_mins(5)));
     FIRST_RETRY
         .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)))
         .min(longest)
@@ -492,9 +496,7 @@ fn backoff(failures: u32, interval: Option<Duration>) -> Duration {
 
 /// Spreads repeated work by up to a tenth, so that objects made together do not stay together.
 fn jittered(pause: Duration) -> Duration {
-    let nanos = Instant::now().elapsed().subsec_nanos()
-        ^ Timestamp::now().subsec_nanosecond().unsigned_abs();
-    pause + pause.mul_f64(f64::from(nanos % 1_000) / 10_000.0)
+    pause + pause.mul_f64(fastrand::f64() / 10.0)
 }
 
 /// A duration as Go prints it: `1m0s`, `1h0m0s`, `1.5s`.
@@ -514,20 +516,6 @@ fn go_duration(duration: Duration) -> String {
         let _ = write!(text, "{}", format!(".{fraction:03}").trim_end_matches('0'));
     }
     text.push('s');
-    text
-}
-
-/// An error with its causes, joined by colons.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            let _ = write!(text, ": {part}");
-        }
-        cause = error.source();
-    }
     text
 }
 
@@ -564,12 +552,12 @@ mod tests {
         assert_eq!(backoff(3, None), Duration::from_secs(4));
         assert_eq!(backoff(40, None), Duration::from_secs(30));
         assert_eq!(
-            backoff(40, Some(Duration::from_secs(60))),
-            Duration::from_secs(60)
+            backoff(40, Some(Duration::from_mins(1))),
+            Duration::from_mins(1)
         );
         assert_eq!(
-            backoff(40, Some(Duration::from_secs(86_400))),
-            Duration::from_secs(300)
+            backoff(40, Some(Duration::from_hours(24))),
+            Duration::from_mins(5)
         );
     }
 }

@@ -9,6 +9,8 @@ use kube::api::DynamicObject;
 use kube::core::ApiResource;
 use kube::runtime::reflector::{ObjectRef, Store as Cache};
 
+use serde_json::{Value, json};
+
 use super::FIELD_MANAGER;
 use super::apply::{self, Creation, controller_reference};
 use super::context::Context;
@@ -20,7 +22,7 @@ use crate::api::{FluxDeployer, FluxDeployerStatus, Reason, Snapshot, flux};
 use crate::deploy::{self, FluxObject, flux_objects};
 
 /// How often what was written is checked where the deployer names no interval.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(600);
+const DEFAULT_INTERVAL: Duration = Duration::from_mins(10);
 
 /// What can go wrong with a FluxDeployer.
 #[derive(Debug, thiserror::Error)]
@@ -229,13 +231,9 @@ pub(super) fn is_ready(object: &DynamicObject) -> bool {
     let Some(status) = object.data.get("status") else {
         return false;
     };
-    let observed = status
-        .get("observedGeneration")
-        .and_then(serde_json::Value::as_i64);
-    let conditions = status
-        .get("conditions")
-        .and_then(serde_json::Value::as_array);
-    let is_true = |condition: &serde_json::Value| {
+    let observed = status.get("observedGeneration").and_then(Value::as_i64);
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    let is_true = |condition: &Value| {
         condition.get("type").is_some_and(|kind| kind == "Ready")
             && condition
                 .get("status")
@@ -245,15 +243,19 @@ pub(super) fn is_ready(object: &DynamicObject) -> bool {
         && conditions.is_some_and(|found| found.iter().any(is_true))
 }
 
-/// Keeps of an object of Flux what [`is_ready`] reads.
+/// Keeps of an object of Flux what [`is_ready`] and the reading of values need.
 pub(super) fn prune(object: &mut DynamicObject) {
     let status = object
         .data
         .get_mut("status")
-        .map(serde_json::Value::take)
+        .map(Value::take)
         .unwrap_or_default();
-    object.data = serde_json::json!({"status": {
+    let artifact = status
+        .get("artifact")
+        .map(|found| json!({"url": found.get("url"), "digest": found.get("digest")}));
+    object.data = json!({"status": {
         "observedGeneration": status.get("observedGeneration"),
         "conditions": status.get("conditions"),
+        "artifact": artifact,
     }});
 }

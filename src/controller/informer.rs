@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::core::error_boundary::InvalidObject;
@@ -24,7 +24,7 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::health::WatchAge;
+use super::health::WatchHealth;
 use super::takeover;
 
 /// How long the API server keeps a watch open, in seconds. A connection that silently died is
@@ -48,8 +48,11 @@ pub(super) struct Listener<K> {
     /// What of the object is cared about, condensed. Equal values mean: nothing changed.
     pub(super) fingerprint: fn(&K) -> u64,
     /// Called for each change.
-    pub(super) notify: Box<dyn Fn(&K, Change) + Send>,
+    pub(super) notify: Notify<K>,
 }
+
+/// What is done about a change of an object.
+type Notify<K> = Box<dyn Fn(&K, Change) + Send>;
 
 /// What a watch yields: objects of a kind, whole or as metadata.
 pub(super) trait Watched:
@@ -140,11 +143,12 @@ where
     }
 
     /// Watches until `shutdown`.
-    pub(super) async fn run(mut self, age: Arc<WatchAge>, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self, health: Arc<WatchHealth>, shutdown: CancellationToken) {
         let config = watcher::Config::default().timeout(WATCH_TIMEOUT);
         let events = watcher::watcher(self.api.clone(), config)
             .take_until(shutdown.clone().cancelled_owned());
         let mut events = std::pin::pin!(events);
+        let kind = W::kind(&self.kind).into_owned();
         let mut pauses = DefaultBackoff::default();
         while let Some(event) = events.next().await {
             match event {
@@ -152,11 +156,11 @@ where
                 Ok(Event::Init) => self.handle(Event::Init),
                 Ok(event) => {
                     pauses.reset();
-                    age.heard();
+                    health.heard(&kind);
                     self.handle(event);
                 }
                 Err(error) => {
-                    let kind = W::kind(&self.kind);
+                    health.failed(&kind, Instant::now());
                     debug!(%kind, %error, "watch failed; it is tried again");
                     let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
                     let _ = tokio::time::timeout(pause, shutdown.cancelled()).await;

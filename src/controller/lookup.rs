@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store as Cache};
 
 use super::context::Context;
 use super::outcome::Waiting;
 use super::triggers::HasSnapshot;
-use crate::api::{API_VERSION, ComponentVersion, ObjectReference, Reason, Snapshot, is_ready};
+use crate::api::{
+    API_VERSION, ComponentVersion, ObjectReference, Reason, ResourceReference, Snapshot, is_ready,
+};
+
+/// How many objects a chain may have.
+const MAX_CHAIN: usize = 100;
 
 /// Where a reference stands, for the reasons that tell about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,18 +112,16 @@ impl Context {
         }
         let name = &reference.name;
         let caches = &self.caches;
-        let snapshot_name = match reference.kind.as_str() {
+        let producer = match reference.kind.as_str() {
             "ComponentVersion" => {
                 return self
                     .find_component(reference, own, role)
                     .map(Source::Component);
             }
-            "Resource" => result_of(&caches.resources, namespace, name),
-            "Localization" => result_of(&caches.localizations, namespace, name),
-            "Configuration" => result_of(&caches.configurations, namespace, name),
-            "Snapshot" => {
-                get(&caches.snapshots, namespace, name).map(|found| Some(found.name_any()))
-            }
+            "Resource" => producer(&caches.resources, namespace, name),
+            "Localization" => producer(&caches.localizations, namespace, name),
+            "Configuration" => producer(&caches.configurations, namespace, name),
+            "Snapshot" => Producer::Published(name.clone()),
             kind => {
                 let message = format!(
                     "{} names kind {kind:?}: use ComponentVersion, Resource, Localization, \
@@ -130,15 +132,17 @@ impl Context {
             }
         };
         let what = format!("{} {namespace}/{name}", reference.kind);
-        let snapshot_name =
-            snapshot_name.ok_or_else(|| role.missing(format!("{what} does not exist")))?;
         let not_ready = || {
             role.not_ready(format!(
                 "{} not yet ready: {name} ({what} has no result yet)",
                 role.name()
             ))
         };
-        let snapshot_name = snapshot_name.ok_or_else(not_ready)?;
+        let snapshot_name = match producer {
+            Producer::Missing => return Err(role.missing(format!("{what} does not exist"))),
+            Producer::Pending => return Err(not_ready()),
+            Producer::Published(snapshot_name) => snapshot_name,
+        };
         let snapshot = get(&caches.snapshots, namespace, &snapshot_name).ok_or_else(not_ready)?;
         let status = snapshot.status.as_ref();
         let current = status.is_some_and(|status| {
@@ -185,6 +189,41 @@ impl Context {
         )))
     }
 
+    /// The component that the content of `reference` comes from, and which resource of it: the
+    /// chain is followed back to the Resource at its start.
+    pub(super) fn source_component(
+        &self,
+        reference: &ObjectReference,
+        own: &str,
+    ) -> Result<(Arc<ComponentVersion>, ResourceReference), Unavailable> {
+        let (mut reference, mut own) = (reference.clone(), own.to_owned());
+        for _ in 0..MAX_CHAIN {
+            let namespace = self.permitted_namespace(&reference, &own)?.to_owned();
+            let caches = &self.caches;
+            let next = match reference.kind.as_str() {
+                "ComponentVersion" => {
+                    let component = self.find_component(&reference, &own, Role::Source)?;
+                    return Ok((component, reference.resource_ref.unwrap_or_default()));
+                }
+                "Resource" => get(&caches.resources, &namespace, &reference.name)
+                    .map(|found| found.spec.source_ref.clone()),
+                "Localization" => get(&caches.localizations, &namespace, &reference.name)
+                    .map(|found| found.spec.mutation.source_ref.clone()),
+                "Configuration" => get(&caches.configurations, &namespace, &reference.name)
+                    .map(|found| found.spec.mutation.source_ref.clone()),
+                _ => None,
+            };
+            let what = format!("{} {namespace}/{}", reference.kind, reference.name);
+            reference = next.ok_or_else(|| {
+                Role::Source.missing(format!("{what} leads to no ComponentVersion"))
+            })?;
+            own = namespace;
+        }
+        Err(Unavailable::Unusable(format!(
+            "spec.sourceRef leads through more than {MAX_CHAIN} objects: is the chain a circle?"
+        )))
+    }
+
     fn permitted_namespace<'a>(
         &self,
         reference: &'a ObjectReference,
@@ -202,12 +241,23 @@ impl Context {
     }
 }
 
-/// The name of an object's snapshot, if it has one; absent altogether if there is no such object.
-fn result_of<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Option<Option<String>>
+/// An object whose result is a snapshot, and whether it has one yet.
+enum Producer {
+    Missing,
+    Pending,
+    Published(String),
+}
+
+fn producer<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Producer
 where
     K: HasSnapshot + kube::Resource<DynamicType = ()> + Clone + 'static,
 {
-    get(cache, namespace, name).map(|found| found.snapshot_name().map(str::to_owned))
+    match get(cache, namespace, name) {
+        None => Producer::Missing,
+        Some(found) => found.snapshot_name().map_or(Producer::Pending, |snapshot| {
+            Producer::Published(snapshot.to_owned())
+        }),
+    }
 }
 
 /// The object of that name in a cache.

@@ -1,128 +1,49 @@
-//! Localization and Configuration: gather (source, rules, images) -> substitutions (pure) ->
-//! publish (store, Snapshot).
+//! Localization and Configuration: gather (source, rules, values, images) -> substitutions (pure)
+//! -> publish (store, Snapshot).
+
+mod error;
+mod gather;
+mod values;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
+use serde_json::Value;
 
 use super::context::Context;
 use super::driver::Reconcile;
-use super::lookup::{Role, Source, Unavailable};
-use super::origin::{self, Origin, origin, path_of, selector_of};
-use super::outcome::{Fault, Outcome, Retry, Waiting, retry_of};
+use super::origin::{closure, origin, path_of};
+use super::outcome::{Note, Outcome};
 use super::produce;
-use super::resource::{forget_refused, identity};
+use super::resource::identity;
 use super::triggers::HasSnapshot;
-use crate::api::{
-    ComponentVersion, Configuration, Localization, MutationSpec, MutationStatus, ObjectReference,
-    Reason, ResourceReference,
-};
+use crate::api::{Configuration, Localization, MutationSpec, MutationStatus, Reason};
 use crate::edit::Missing;
-use crate::mutation::{self, ConfigData, LoadedImages, Substitution, localize, reference_paths};
-use crate::oci::Digest;
+use crate::mutation::{
+    self, Configured, KnownImage, LoadedImages, Mode, MutationKind, Substitution, configure,
+    localize, reference_paths,
+};
 use crate::ocm;
-use crate::pipeline;
-use crate::snapshot::{self, Namespace};
+use crate::pipeline::{Layer, Localized};
+use crate::snapshot::Namespace;
 
-/// What can go wrong with a Localization or Configuration.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("{message}")]
-    Denied { message: String },
+use error::{Error, Halt};
+use gather::{Input, Rules, input, rules};
 
-    #[error("{message}")]
-    Unusable { message: String },
+pub(super) use values::artifact_of;
 
-    #[error("{field} names a ComponentVersion and no resource of it: add {field}.resourceRef")]
-    MissingResourceRef { field: &'static str },
-
-    #[error("the namespace cannot be used")]
-    ParseNamespace { source: snapshot::Error },
-
-    #[error("failed to reach the component of {field}")]
-    Origin {
-        field: &'static str,
-        source: origin::Error,
-    },
-
-    #[error("failed to find the resource of {field}")]
-    FindResource {
-        field: &'static str,
-        source: ocm::Error,
-    },
-
-    #[error("failed to get the resource of {field}")]
-    GetResource {
-        field: &'static str,
-        source: pipeline::Error,
-    },
-
-    #[error("failed to reconcile mutation object: failed to localize resource")]
-    Localize { source: mutation::Error },
-
-    #[error("failed to reconcile mutation object")]
-    Substitute { source: pipeline::Error },
-
-    #[error("failed to publish the result")]
-    Publish { source: produce::Error },
-}
-
-impl Fault for Error {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Denied { .. } => Reason::AccessDenied,
-            Self::Unusable { .. }
-            | Self::MissingResourceRef { .. }
-            | Self::ParseNamespace { .. } => Reason::InvalidSpec,
-            Self::Origin {
-                field: SOURCE_REF, ..
-            }
-            | Self::FindResource {
-                field: SOURCE_REF, ..
-            }
-            | Self::GetResource {
-                field: SOURCE_REF, ..
-            } => Reason::SourceRefNotReadyWithError,
-            Self::Origin { .. } | Self::FindResource { .. } | Self::GetResource { .. } => {
-                Reason::ConfigRefNotReadyWithError
-            }
-            Self::Substitute { source } if source.is_not_an_archive() => {
-                Reason::SourceNotATarArchive
-            }
-            Self::Localize { .. } | Self::Substitute { .. } => {
-                Reason::ReconcileMutationObjectFailed
-            }
-            Self::Publish { source } => source.reason(),
-        }
-    }
-
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Denied { .. }
-            | Self::Unusable { .. }
-            | Self::MissingResourceRef { .. }
-            | Self::ParseNamespace { .. } => Retry::OnChange,
-            Self::Origin { source, .. } => source.retry(),
-            Self::GetResource {
-                source: pipeline::Error::Components(source),
-                ..
-            } => retry_of(source),
-            Self::FindResource { .. }
-            | Self::GetResource { .. }
-            | Self::Localize { .. }
-            | Self::Substitute { .. }
-            | Self::Publish { .. } => Retry::Backoff,
-        }
-    }
-}
+/// How many images that nothing covers the status lists.
+const MAX_UNCOVERED: usize = 100;
 
 const SOURCE_REF: &str = "spec.sourceRef";
 const CONFIG_REF: &str = "spec.configRef";
 
 /// The two kinds that change files by rules.
 pub(super) trait Mutates: Reconcile<Status = MutationStatus> + HasSnapshot {
+    /// Which of the two it is.
+    const KIND: MutationKind;
+
     /// The key of the event's annotation that holds the result's digest.
     const DIGEST_KEY: &'static str;
 
@@ -131,6 +52,7 @@ pub(super) trait Mutates: Reconcile<Status = MutationStatus> + HasSnapshot {
 }
 
 impl Mutates for Localization {
+    const KIND: MutationKind = MutationKind::Localization;
     const DIGEST_KEY: &'static str = "localization_digest";
 
     fn spec(&self) -> &MutationSpec {
@@ -139,6 +61,7 @@ impl Mutates for Localization {
 }
 
 impl Mutates for Configuration {
+    const KIND: MutationKind = MutationKind::Configuration;
     const DIGEST_KEY: &'static str = "configuration_digest";
 
     fn spec(&self) -> &MutationSpec {
@@ -176,43 +99,16 @@ macro_rules! reconcile {
 reconcile!(Localization, "localization");
 reconcile!(Configuration, "configuration");
 
-/// The archive to change.
-struct Input {
-    layer: Digest,
-    /// The version of the component that it came from.
-    version: Option<String>,
-}
-
-/// The rules, and the component that they belong to.
-struct Rules {
-    data: ConfigData,
-    component: Arc<ComponentVersion>,
-    origin: Origin,
+/// What is to be published, and what is to be said about it.
+struct Changed {
+    layer: Layer,
     identity: BTreeMap<String, String>,
-    /// The version of the resource that holds them: the result's tag.
     version: String,
-}
-
-/// Why there is no outcome yet.
-enum Halt {
-    Waiting(Waiting),
-    Failed(Error),
-}
-
-impl From<Unavailable> for Halt {
-    fn from(unavailable: Unavailable) -> Self {
-        match unavailable {
-            Unavailable::Waiting(waiting) => Self::Waiting(waiting),
-            Unavailable::Denied(message) => Self::Failed(Error::Denied { message }),
-            Unavailable::Unusable(message) => Self::Failed(Error::Unusable { message }),
-        }
-    }
-}
-
-impl From<Error> for Halt {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
+    config_version: String,
+    uncovered: Vec<String>,
+    notes: Vec<Note>,
+    /// What the Ready message adds.
+    remark: String,
 }
 
 async fn mutate<K: Mutates>(
@@ -225,7 +121,7 @@ async fn mutate<K: Mutates>(
             object.status().cloned().unwrap_or_default(),
             waiting,
         )),
-        Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::Failed(error)) => Err(*error),
     }
 }
 
@@ -235,98 +131,191 @@ async fn try_mutate<K: Mutates>(
 ) -> Result<Outcome<MutationStatus>, Halt> {
     let spec = object.spec();
     let own = object.namespace().unwrap_or_default();
+    if spec.patch_strategic_merge.is_some() {
+        let message = "spec.patchStrategicMerge is not supported: use spec.configRef".to_owned();
+        return Err(Error::Unusable { message }.into());
+    }
     let input = input(context, &spec.source_ref, &own).await?;
-    let rules = rules(context, spec, &own).await?;
-    let substitutions = localization(context, &rules).await?;
+    let values = values::values(context, spec, &own).await?;
     let namespace: Namespace = own
         .parse()
         .map_err(|source| Error::ParseNamespace { source })?;
-    let layer = context
-        .pipeline
-        .substitute(&namespace, &input.layer, substitutions)
-        .await
-        .map_err(|source| Error::Substitute { source })?;
-    let mut identity = rules.identity.clone();
+    let changed = match &spec.config_ref {
+        Some(reference) => {
+            let rules = rules(context, reference, &own).await?;
+            by_rules(context, K::KIND, &namespace, &input, rules, values).await?
+        }
+        None if K::KIND == MutationKind::Localization && values.is_none() => {
+            without_rules(context, &namespace, &input, spec, &own).await?
+        }
+        None => {
+            let message =
+                "spec.configRef is missing: name the ComponentVersion and the resource that \
+                           hold the rules"
+                    .to_owned();
+            return Err(Error::Unusable { message }.into());
+        }
+    };
+    let mut identity = changed.identity;
     identity.insert(
         "mutation-object-uuid".to_owned(),
         object.uid().unwrap_or_default(),
     );
-    let snapshot_name = produce::publish(context, object, &layer, &identity, &rules.version)
-        .await
-        .map_err(|source| Error::Publish { source })?;
+    let snapshot_name =
+        produce::publish(context, object, &changed.layer, &identity, &changed.version)
+            .await
+            .map_err(|source| Error::Publish { source })?;
     let status = MutationStatus {
-        latest_snapshot_digest: Some(layer.digest.to_string()),
+        latest_snapshot_digest: Some(changed.layer.digest.to_string()),
         latest_source_version: input.version,
-        latest_config_version: Some(rules.origin.component.descriptor.version.to_string()),
+        latest_config_version: Some(changed.config_version),
+        uncovered_images: changed.uncovered,
         snapshot_name: Some(snapshot_name),
         ..object.status().cloned().unwrap_or_default()
     };
-    Ok(Outcome::ready(status, "Reconciliation success")
-        .again_after(spec.interval.into())
-        .about(K::DIGEST_KEY, layer.digest.to_string()))
+    Ok(
+        Outcome::ready(status, format!("Reconciliation success{}", changed.remark))
+            .again_after(spec.interval.into())
+            .noting(changed.notes)
+            .about(K::DIGEST_KEY, changed.layer.digest.to_string()),
+    )
 }
 
-/// Finds the archive that is to be changed.
-async fn input(context: &Context, reference: &ObjectReference, own: &str) -> Result<Input, Halt> {
-    match context.find(reference, own, Role::Source)? {
-        Source::Snapshot(snapshot) => Ok(Input {
-            layer: snapshot
-                .spec
-                .digest
-                .parse()
-                .map_err(|source| Error::Substitute {
-                    source: pipeline::Error::ParseDigest { source },
-                })?,
-            version: snapshot.spec.identity.get("component-version").cloned(),
-        }),
-        Source::Component(component) => {
-            let wanted = resource_ref(reference, SOURCE_REF)?;
-            let (origin, resource) = resource(context, &component, wanted, SOURCE_REF).await?;
-            let layer = context
-                .pipeline
-                .resource(&origin.place, &origin.component, &resource)
-                .await
-                .map_err(|source| failed_to_get(context, &component, SOURCE_REF, source))?;
-            let version = origin.component.descriptor.version.to_string();
-            Ok(Input {
-                layer: layer.digest,
-                version: Some(version),
-            })
+/// Changes the files as the rules of a component say.
+async fn by_rules(
+    context: &Context,
+    kind: MutationKind,
+    namespace: &Namespace,
+    input: &Input,
+    rules: Rules,
+    values: Option<Value>,
+) -> Result<Changed, Error> {
+    let mut notes = Vec::new();
+    let mut remark = String::new();
+    let substitutions = match Mode::of(kind, values.is_some(), &rules.data) {
+        Mode::Localize => localization(context, &rules).await?,
+        Mode::LocalizeInstead => {
+            let message = "the rules have no configuration part: their localization is applied \
+                           instead, which is what a Localization is for";
+            notes.push(Note {
+                reason: Reason::Succeeded,
+                message: message.to_owned(),
+            });
+            localization(context, &rules).await?
+        }
+        Mode::Configure => {
+            let nothing = mutation::Configuration::default();
+            let configuration = rules.data.configuration.as_ref().unwrap_or(&nothing);
+            let policy = context.settings.config_schema;
+            let Configured {
+                substitutions,
+                violations,
+            } = configure(configuration, values.as_ref(), policy)
+                .map_err(|source| Error::Configure { source })?;
+            if !violations.is_empty() {
+                let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                let message = format!(
+                    "the values violate the schema of the component: {}",
+                    listed.join("; ")
+                );
+                remark = format!("; {message}");
+                notes.push(Note {
+                    reason: Reason::ConfigSchemaViolated,
+                    message,
+                });
+            }
+            substitutions
+        }
+    };
+    let layer = context
+        .pipeline
+        .substitute(namespace, &input.layer, substitutions)
+        .await
+        .map_err(|source| Error::Substitute { source })?;
+    Ok(Changed {
+        layer,
+        config_version: rules.origin.component.descriptor.version.to_string(),
+        identity: rules.identity,
+        version: rules.version,
+        uncovered: Vec::new(),
+        notes,
+        remark,
+    })
+}
+
+/// Finds the images in the files by itself, and points those of the component at its copies.
+async fn without_rules(
+    context: &Context,
+    namespace: &Namespace,
+    input: &Input,
+    spec: &MutationSpec,
+    own: &str,
+) -> Result<Changed, Halt> {
+    let (component, wanted) = context.source_component(&spec.source_ref, own)?;
+    let closure = closure(context, &component)
+        .await
+        .map_err(|source| Error::Origin {
+            field: SOURCE_REF,
+            source,
+        })?;
+    let mut known = Vec::new();
+    for component in &closure {
+        for resource in &component.descriptor.resources {
+            if let Ok(image) = ocm::location(component, resource) {
+                known.push(KnownImage::new(resource, image));
+            }
         }
     }
+    let origin = origin(context, &component, &path_of(&wanted))
+        .await
+        .map_err(|source| Error::Origin {
+            field: SOURCE_REF,
+            source,
+        })?;
+    let found = context
+        .pipeline
+        .localize_images(namespace, &input.layer, known)
+        .await
+        .map_err(|source| Error::Substitute { source })?;
+    let version = origin.component.descriptor.version.to_string();
+    let (notes, remark) = uncovered_note(&found);
+    let mut uncovered = found.uncovered;
+    uncovered.truncate(MAX_UNCOVERED);
+    Ok(Changed {
+        layer: found.layer,
+        identity: identity(&wanted, &origin, &version),
+        config_version: version.clone(),
+        version,
+        uncovered,
+        notes,
+        remark,
+    })
 }
 
-/// Reads the rules from the resource that `configRef` names.
-async fn rules(context: &Context, spec: &MutationSpec, own: &str) -> Result<Rules, Halt> {
-    let reference = spec.config_ref.as_ref().ok_or_else(|| Error::Unusable {
-        message: "spec.configRef is missing: name the ComponentVersion and the resource that hold \
-                  the rules"
-            .to_owned(),
-    })?;
-    let Source::Component(component) = context.find(reference, own, Role::Config)? else {
-        let message = format!(
-            "spec.configRef names a {}: rules are read from a resource of a ComponentVersion",
-            reference.kind
-        );
-        return Err(Error::Unusable { message }.into());
+fn uncovered_note(found: &Localized) -> (Vec<Note>, String) {
+    let unreadable = match found.unreadable.as_slice() {
+        [] => String::new(),
+        files => format!("; not read: {}", files.join("; ")),
     };
-    let wanted = resource_ref(reference, CONFIG_REF)?;
-    let (origin, resource) = resource(context, &component, wanted, CONFIG_REF).await?;
-    let data = context
-        .pipeline
-        .config_data(&origin.place, &origin.component, &resource)
-        .await
-        .map_err(|source| failed_to_get(context, &component, CONFIG_REF, source))?;
-    let asked = wanted.version.clone().filter(|version| !version.is_empty());
-    let version = asked.unwrap_or_else(|| resource.version.clone());
-    let identity = identity(wanted, &origin, &version);
-    Ok(Rules {
-        data,
-        component,
-        origin,
-        identity,
-        version,
-    })
+    let remark = format!(
+        ": {} images localized, {} not covered by the component{unreadable}",
+        found.covered,
+        found.uncovered.len()
+    );
+    let notes = match found.uncovered.as_slice() {
+        [] => Vec::new(),
+        images => {
+            let message = format!(
+                "images that no resource of the component covers: {}",
+                images.join("; ")
+            );
+            vec![Note {
+                reason: Reason::ImagesNotCovered,
+                message,
+            }]
+        }
+    };
+    (notes, remark)
 }
 
 /// What the rules for images write, as the component says now where its images are.
@@ -353,42 +342,4 @@ async fn localization(context: &Context, rules: &Rules) -> Result<Vec<Substituti
     };
     localize(&rules.data.localization, &images, missing)
         .map_err(|source| Error::Localize { source })
-}
-
-async fn resource(
-    context: &Context,
-    component: &ComponentVersion,
-    wanted: &ResourceReference,
-    field: &'static str,
-) -> Result<(Origin, ocm::Resource), Error> {
-    let origin = origin(context, component, &path_of(wanted))
-        .await
-        .map_err(|source| Error::Origin { field, source })?;
-    let found = origin
-        .component
-        .descriptor
-        .find_resource(&selector_of(wanted))
-        .map_err(|source| Error::FindResource { field, source })?;
-    let resource = found.resource.clone();
-    Ok((origin, resource))
-}
-
-fn failed_to_get(
-    context: &Context,
-    component: &ComponentVersion,
-    field: &'static str,
-    source: pipeline::Error,
-) -> Error {
-    forget_refused(context, component, &source);
-    Error::GetResource { field, source }
-}
-
-fn resource_ref<'a>(
-    reference: &'a ObjectReference,
-    field: &'static str,
-) -> Result<&'a ResourceReference, Error> {
-    reference
-        .resource_ref
-        .as_ref()
-        .ok_or(Error::MissingResourceRef { field })
 }

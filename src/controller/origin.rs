@@ -68,6 +68,7 @@ impl Fault for Error {
 }
 
 /// A component that was reached, and where it is read from.
+#[derive(Clone)]
 pub(super) struct Origin {
     pub(super) place: Place,
     pub(super) component: ReadComponent,
@@ -120,6 +121,31 @@ pub(super) async fn origin(
     Ok(origin)
 }
 
+/// Reads everything that `owner` is about: its component, and all that this refers to.
+pub(super) async fn closure(
+    context: &Context,
+    owner: &ComponentVersion,
+) -> Result<Vec<ReadComponent>, Error> {
+    let root = origin(context, owner, &[]).await?;
+    let tree = root.node.clone();
+    let mut found: Vec<ReadComponent> = Vec::new();
+    let mut pending = vec![root];
+    while let Some(here) = pending.pop() {
+        if found
+            .iter()
+            .any(|known| known.digest == here.component.digest)
+        {
+            continue;
+        }
+        for reference in here.component.descriptor.references.clone() {
+            let step = reference.identity();
+            pending.push(below(context, &owner.name_any(), &tree, here.clone(), &step).await?);
+        }
+        found.push(here.component);
+    }
+    Ok(found)
+}
+
 async fn below(
     context: &Context,
     owner: &str,
@@ -170,15 +196,15 @@ fn expanded<'a>(
 ) -> &'a DescriptorReference {
     fn find<'a>(
         tree: &'a DescriptorReference,
-        digest: &Option<String>,
+        digest: Option<&str>,
     ) -> Option<&'a DescriptorReference> {
-        if tree.digest == *digest && !tree.references.is_empty() {
+        if tree.digest.as_deref() == digest && !tree.references.is_empty() {
             return Some(tree);
         }
         tree.references.iter().find_map(|below| find(below, digest))
     }
     if node.references.is_empty() {
-        find(tree, &node.digest).unwrap_or(node)
+        find(tree, node.digest.as_deref()).unwrap_or(node)
     } else {
         node
     }

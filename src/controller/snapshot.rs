@@ -84,7 +84,10 @@ impl Reconcile for Snapshot {
         let found = publish::find(context.pipeline.store(), &repository, &tag, &digest)
             .await
             .map_err(|source| Error::ReadContent { source })?;
-        let Some(Published { layer, manifest }) = found else {
+        let Some(Published {
+            layer, manifest, ..
+        }) = found
+        else {
             let message = format!(
                 "content {digest} of snapshot {repository} is not in the store; it is being made again"
             );
@@ -144,7 +147,7 @@ async fn remove_finalizer(snapshot: &Snapshot, context: &Context) -> Result<(), 
     }
 }
 
-fn repository_of(snapshot: &Snapshot) -> Result<Repository, Error> {
+pub(super) fn repository_of(snapshot: &Snapshot) -> Result<Repository, Error> {
     let namespace = snapshot.namespace().unwrap_or_default();
     Repository::new(&namespace, &snapshot.name_any())
         .map_err(|source| Error::NameRepository { source })

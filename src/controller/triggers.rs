@@ -2,21 +2,24 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::ReconcileRequest;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt as _};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::context::Caches;
 use super::driver::Reconcile;
 use super::informer::{Change, Listener};
 use super::lookup::names;
+use super::mutation::artifact_of;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, MutationSpec,
-    OcmResource, RECONCILE_REQUEST, Reason, Snapshot, is_ready,
+    OcmResource, RECONCILE_REQUEST, Reason, Snapshot, ValuesFrom, is_ready,
 };
 
 /// The queue of one kind's controller.
@@ -147,6 +150,71 @@ impl Triggers {
                 let namespace = object.namespace().unwrap_or_default();
                 owners(object.meta(), "FluxDeployer").for_each(|name| queue.push(&namespace, name));
             }),
+        }
+    }
+
+    /// Wakes those who take values from a ConfigMap.
+    pub(super) fn config_map(&self) -> Listener<PartialObjectMeta<ConfigMap>> {
+        let triggers = self.clone();
+        Listener {
+            fingerprint: |object| fingerprint(&object.metadata.resource_version),
+            notify: Box::new(move |object, _| {
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+                triggers.configured(|own, values| {
+                    own == namespace
+                        && values
+                            .config_map_source
+                            .as_ref()
+                            .is_some_and(|from| from.source_ref.name == name)
+                });
+            }),
+        }
+    }
+
+    /// Wakes those who take values from a source of Flux, when it has fetched something else.
+    pub(super) fn flux_source(&self) -> Listener<DynamicObject> {
+        let triggers = self.clone();
+        Listener {
+            fingerprint: |object| {
+                fingerprint(
+                    &artifact_of(object)
+                        .map(|artifact| artifact.get("digest").map(Value::to_string)),
+                )
+            },
+            notify: Box::new(move |object, _| {
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+                let kind = object.types.as_ref().map(|types| types.kind.as_str());
+                triggers.configured(|own, values| {
+                    values.flux_source.as_ref().is_some_and(|from| {
+                        let reference = &from.source_ref;
+                        let lies_in = reference.namespace.as_deref().unwrap_or(own);
+                        reference.name == name
+                            && lies_in == namespace
+                            && kind.is_none_or(|kind| kind == reference.kind)
+                    })
+                });
+            }),
+        }
+    }
+
+    /// Wakes all objects whose values come from where `reads` says, given their namespace.
+    fn configured(&self, reads: impl Fn(&str, &ValuesFrom) -> bool) {
+        let reads = |own: &str, spec: &MutationSpec| {
+            spec.values_from
+                .as_ref()
+                .is_some_and(|values| reads(own, values))
+        };
+        for found in self.caches.localizations.state() {
+            let own = found.namespace().unwrap_or_default();
+            if reads(&own, &found.spec.mutation) {
+                self.localizations.push(&own, &found.name_any());
+            }
+        }
+        for found in self.caches.configurations.state() {
+            let own = found.namespace().unwrap_or_default();
+            if reads(&own, &found.spec.mutation) {
+                self.configurations.push(&own, &found.name_any());
+            }
         }
     }
 

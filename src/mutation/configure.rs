@@ -14,7 +14,7 @@ use crate::edit::Missing;
 pub(super) const RULES_KEY: &str = "ocmAdjustmentsTemplateKey";
 
 /// What to do where the values violate the component's schema.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum SchemaPolicy {
     /// Go on and tell: components in use violate their own schemas.
     #[default]

@@ -14,16 +14,19 @@ pub enum ValuesSource {
     FluxSource,
     /// `spec.valuesFrom.configMapSource`: a key of a `ConfigMap`.
     ConfigMapSource,
+    /// `spec.valuesFrom.secretSource`: a key of a `Secret`.
+    SecretSource,
     /// `spec.valuesFrom.sourceRef`: the content of a resource or snapshot.
     SourceRef,
 }
 
 impl ValuesSource {
     /// All of them, the one that counts most first.
-    pub const BY_PRECEDENCE: [Self; 4] = [
+    pub const BY_PRECEDENCE: [Self; 5] = [
         Self::Inline,
         Self::FluxSource,
         Self::ConfigMapSource,
+        Self::SecretSource,
         Self::SourceRef,
     ];
 

@@ -52,11 +52,19 @@ impl Readiness {
     }
 }
 
-/// `/healthz` and `/livez`, which answer while the process can, and `/readyz`.
-pub fn health_router(readiness: Readiness) -> Router {
+/// `/healthz`, which answers while the process can, `/livez`, which fails with what `problem` says,
+/// and `/readyz`.
+pub fn health_router(
+    readiness: Readiness,
+    problem: impl Fn() -> Option<String> + Clone + Send + Sync + 'static,
+) -> Router {
+    let live = async move || match problem() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
+    };
     Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .with_state(readiness)
 }
@@ -96,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn process_is_ready_when_every_check_has_passed() {
         let readiness = Readiness::awaiting(["store", "lease"]);
-        let router = health_router(readiness.clone());
+        let router = health_router(readiness.clone(), || None);
         readiness.pass("lease");
         readiness.fail("store", "read-only file system");
         assert_eq!(
@@ -114,7 +122,8 @@ mod tests {
 
     #[tokio::test]
     async fn b90_other_verbs_and_paths_are_refused() {
-        let router = health_router(Readiness::default()).merge(metrics_router(|| "up 1\n".into()));
+        let router =
+            health_router(Readiness::default(), || None).merge(metrics_router(|| "up 1\n".into()));
         assert_eq!(
             ask(router.clone(), "GET", "/metrics").await,
             (StatusCode::OK, "up 1\n".to_owned())
@@ -128,5 +137,13 @@ mod tests {
             let (found, _) = ask(router.clone(), method, path).await;
             assert_eq!(found, status, "{method} {path}");
         }
+    }
+
+    #[tokio::test]
+    async fn f18_liveness_fails_with_the_problem() {
+        let router = health_router(Readiness::default(), || Some("nothing heard".to_owned()));
+        let (status, body) = ask(router, "GET", "/livez").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body, "nothing heard\n");
     }
 }

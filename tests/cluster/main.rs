@@ -1,6 +1,10 @@
 //! Tests on a real control plane with Flux and registries: `make tools`, then
 //! `cargo test --test cluster -- --ignored`.
 
+#![allow(
+    unreachable_pub,
+    reason = "a test binary exports nothing; `pub` says what modules share"
+)]
 #![allow(unreachable_pub, reason = "the modules are parts of one test program")]
 
 #[path = "../support/mod.rs"]
@@ -9,9 +13,11 @@ mod support;
 mod api;
 mod budget;
 mod component;
+mod configuration;
 mod failures;
 mod guide;
 mod harness;
+mod install;
 mod lifecycle;
 mod restarts;
 mod scene;

@@ -80,6 +80,11 @@ impl Controller {
         &mut self.process
     }
 
+    /// The file that it logs to.
+    pub fn log(&self) -> &Path {
+        self.process.log()
+    }
+
     /// The address under which Flux pulls snapshots.
     pub fn registry_address(&self) -> SocketAddr {
         self.setup.registry

@@ -168,7 +168,8 @@ async fn run_cgi(folder: &Path, request: Request) -> std::io::Result<Response> {
     };
     let mut command = Command::new("git");
     let mut child = isolated(&mut command)
-        .arg("http-backend")
+        // Anybody may push, as into a repository of one's own.
+        .args(["-c", "http.receivepack=true", "http-backend"])
         .env("GIT_PROJECT_ROOT", folder)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REQUEST_METHOD", parts.method.as_str())

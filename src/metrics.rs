@@ -1,0 +1,160 @@
+//! What can be measured from outside: reconciles by kind, registries by host. Labels are bounded;
+//! no object's name is one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::api::Reason;
+use crate::registry::{HostCount, Transport};
+
+/// In front of every name.
+const PREFIX: &str = "ocm_controller";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+type Durations = Family<KindLabel, Histogram, fn() -> Histogram>;
+
+/// All metrics of the process; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    reconciles: Family<VerdictLabel, Counter>,
+    durations: Durations,
+}
+
+impl Metrics {
+    /// Metrics of this process, with what `transport` has counted.
+    pub fn new(transport: Transport) -> Self {
+        let reconciles: Family<VerdictLabel, Counter> = Family::default();
+        let durations: Durations = Family::new_with_constructor(seconds);
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register(
+            "reconciles",
+            "Reconciles by kind and what they came to",
+            reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_seconds",
+            "How long reconciles took, by kind",
+            durations.clone(),
+        );
+        registry.register_collector(Box::new(Registries { transport }));
+        Self {
+            registry: Arc::new(registry),
+            reconciles,
+            durations,
+        }
+    }
+
+    /// Counts one reconcile of an object of `kind` that came to `reason`.
+    pub fn reconciled(&self, kind: &'static str, reason: Reason, took: Duration) {
+        let verdict = VerdictLabel {
+            kind,
+            reason: reason.as_str(),
+        };
+        self.reconciles.get_or_create(&verdict).inc();
+        self.durations
+            .get_or_create(&KindLabel { kind })
+            .observe(took.as_secs_f64());
+    }
+
+    /// All of them in the `OpenMetrics` text format.
+    pub fn render(&self) -> String {
+        let mut rendered = String::new();
+        // Writing to a text does not fail; a part of the metrics is better than none all the same.
+        let _ = text::encode(&mut rendered, &self.registry);
+        rendered
+    }
+}
+
+/// From a millisecond to a minute.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 4.0, 9))
+}
+
+/// Name, help, and which count it is.
+type Column = (&'static str, &'static str, fn(&HostCount) -> u64);
+
+/// What the transport has counted, read when somebody asks.
+struct Registries {
+    transport: Transport,
+}
+
+impl fmt::Debug for Registries {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Registries")
+    }
+}
+
+impl Collector for Registries {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counts = self.transport.counters().snapshot();
+        let columns: [Column; 3] = [
+            (
+                "registry_requests",
+                "Requests to registries by host and kind",
+                |count| count.requests,
+            ),
+            (
+                "registry_failures",
+                "Requests that failed, by host and kind",
+                |count| count.failures,
+            ),
+            (
+                "registry_bytes",
+                "Bytes received, by host and kind",
+                |count| count.bytes,
+            ),
+        ];
+        for (name, help, value) in columns {
+            let mut column = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for ((host, kind), count) in &counts {
+                let labels = [("host", host.as_str()), ("kind", kind.as_str())];
+                let counter = ConstCounter::new(value(count));
+                counter.encode(column.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Settings;
+
+    #[test]
+    fn reconciles_are_counted_by_kind_and_reason() {
+        let metrics = Metrics::new(Transport::new(Settings::default()).unwrap());
+        metrics.reconciled(
+            "resource",
+            Reason::GetResourceFailed,
+            Duration::from_millis(2),
+        );
+        metrics.reconciled("resource", Reason::Succeeded, Duration::from_millis(2));
+        metrics.reconciled("resource", Reason::Succeeded, Duration::from_millis(2));
+        let rendered = metrics.render();
+        let expected = r#"ocm_controller_reconciles_total{kind="resource",reason="Succeeded"} 2"#;
+        assert!(rendered.contains(expected), "{rendered}");
+        assert!(rendered.contains(r#"ocm_controller_reconcile_seconds_count{kind="resource"} 3"#));
+        assert!(rendered.ends_with("# EOF\n"));
+    }
+}

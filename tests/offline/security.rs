@@ -1,0 +1,135 @@
+//! `docs/security/inputs.md` lists each hostile input and fault that a test is named after, and
+//! each test that it lists is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::files::{below, text};
+
+const DOCUMENT: &str = "docs/security/inputs.md";
+
+/// Tests: (file, name).
+type Tests = BTreeSet<(String, String)>;
+
+#[test]
+fn every_hostile_input_with_a_test_is_documented() {
+    let (named, documented) = (named_in_code(), documented());
+    let mut missing = Vec::new();
+    for (id, tests) in &named {
+        let row = documented.get(id);
+        if row.map(|(_, tests)| tests) != Some(tests) {
+            let words = row.map_or("in your words", |(words, _)| words);
+            missing.push(format!("| {id} | {words} | {} |", cell(tests)));
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "{DOCUMENT} must have these rows:\n{}",
+        missing.join("\n")
+    );
+    for id in documented.keys() {
+        assert!(
+            named.contains_key(id),
+            "{DOCUMENT} has a row {id}, and no test is named after it"
+        );
+    }
+}
+
+#[test]
+fn ids_are_read_from_names() {
+    assert_eq!(ids("b16_gzip_bomb_is_refused"), ["B16"]);
+    assert_eq!(ids("b28_f06_f07_blob_is_whole"), ["B28", "F06", "F07"]);
+    assert_eq!(ids("b23_cve_2021_41190_two"), ["B23", "CVE-2021-41190"]);
+    assert_eq!(ids("f215e513d_realm"), Vec::<String>::new());
+    assert_eq!(ids("later_rule_wins_b16"), Vec::<String>::new());
+}
+
+/// The tests of each id.
+fn named_in_code() -> BTreeMap<String, Tests> {
+    let mut tests: BTreeMap<String, Tests> = BTreeMap::new();
+    for folder in ["src", "tests"] {
+        for (file, code) in below(folder, ".rs") {
+            for line in code.lines() {
+                let Some(name) = function(line) else { continue };
+                for id in ids(name) {
+                    let test = (file.clone(), name.to_owned());
+                    tests.entry(id).or_default().insert(test);
+                }
+            }
+        }
+    }
+    tests
+}
+
+/// The name of the function that this line begins.
+fn function(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let rest = line
+        .strip_prefix("async fn ")
+        .or_else(|| line.strip_prefix("fn "))?;
+    Some(&rest[..rest.find(['(', '<'])?])
+}
+
+/// The ids at the beginning of a test's name: a letter and two digits, or a CVE.
+fn ids(name: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut words = name.split('_').peekable();
+    while let Some(word) = words.next() {
+        let is_short = word.len() == 3
+            && word.starts_with(['b', 'f'])
+            && word[1..].bytes().all(|byte| byte.is_ascii_digit());
+        let is_hash = word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_short {
+            ids.push(word.to_uppercase());
+        } else if word == "cve" {
+            let (Some(year), Some(number)) = (words.next(), words.next()) else {
+                break;
+            };
+            ids.push(format!("CVE-{year}-{number}"));
+        } else if !is_hash {
+            break;
+        }
+    }
+    ids
+}
+
+/// Reads the rows `| id | words | file: test, test; file: test |`.
+fn documented() -> BTreeMap<String, (String, Tests)> {
+    let mut rows = BTreeMap::new();
+    for line in text(DOCUMENT).lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", id, words, tests, ""] = cells[..] else {
+            continue;
+        };
+        if !id.starts_with(['B', 'F', 'C']) || !id.ends_with(|last: char| last.is_ascii_digit()) {
+            continue;
+        }
+        assert!(!words.is_empty(), "{DOCUMENT}: row {id} says nothing");
+        let tests = tests.split("; ").flat_map(|of_file| {
+            let (file, names) = of_file.split_once(": ").unwrap_or((of_file, ""));
+            names
+                .split(", ")
+                .map(|name| (unquoted(file), unquoted(name)))
+        });
+        let row = (words.to_owned(), tests.collect());
+        let before = rows.insert(id.to_owned(), row);
+        assert!(before.is_none(), "{DOCUMENT}: there are two rows {id}");
+    }
+    rows
+}
+
+fn unquoted(text: &str) -> String {
+    text.trim_matches('`').to_owned()
+}
+
+/// The tests as a row has them.
+fn cell(tests: &Tests) -> String {
+    let mut by_file: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (file, name) in tests {
+        by_file.entry(file).or_default().push(format!("`{name}`"));
+    }
+    let files: Vec<String> = by_file
+        .iter()
+        .map(|(file, names)| format!("`{file}`: {}", names.join(", ")))
+        .collect();
+    files.join("; ")
+}
