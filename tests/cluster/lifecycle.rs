@@ -21,7 +21,7 @@ const GUIDE: [(&str, &str); 4] = [
 ];
 
 /// How long a deletion may take: Flux and the garbage collector have their part in it.
-const DELETION: Duration = Duration::from_secs(60);
+const DELETION: Duration = Duration::from_mins(1);
 
 async fn nothing_left(site: &Site<'_>) {
     eventually("no object is left", DELETION, async || {
