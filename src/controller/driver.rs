@@ -25,7 +25,7 @@ use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::FIELD_MANAGER;
 use super::context::Context;
-use super::outcome::{Fault, Outcome, Retry, Status};
+use super::outcome::{Fault, Note, Outcome, Retry, Status};
 use crate::api::{Conditions, RECONCILE_REQUEST, Reason, State};
 use crate::chain::chain;
 
@@ -90,6 +90,8 @@ struct Memory {
     /// The resource version that was seen when a status was last written, and that status: what
     /// the watch shows may be older than what was written.
     written: Option<(Option<String>, Value)>,
+    /// What the last run that came to an end had to say besides.
+    notes: Option<Vec<Note>>,
 }
 
 /// What is remembered of all objects, by kind, namespace and name.
@@ -187,7 +189,10 @@ impl<K: Reconcile> Run<K> {
             return Action::requeue(PATIENCE);
         }
         match self.write(&outcome).await {
-            Ok(()) => again,
+            Ok(has_written) => {
+                self.tell_notes(&outcome, has_written).await;
+                again
+            }
             Err(error) if error.is_gone() => Action::await_change(),
             Err(source) => {
                 warn!(%source, "failed to write the status");
@@ -290,8 +295,8 @@ impl<K: Reconcile> Run<K> {
         })
     }
 
-    /// Writes the status if it differs, and tells of a change by an event.
-    async fn write(&self, outcome: &Outcome<K::Status>) -> Result<(), WriteError> {
+    /// Writes the status if it differs, and tells of a change by an event; says whether it did.
+    async fn write(&self, outcome: &Outcome<K::Status>) -> Result<bool, WriteError> {
         let seen = self.object.meta().resource_version.clone();
         let before = self
             .context
@@ -306,7 +311,7 @@ impl<K: Reconcile> Run<K> {
         };
         let after = to_json(Some(&self.status(outcome)))?;
         let Some(difference) = merge_patch(&before, &after) else {
-            return Ok(());
+            return Ok(false);
         };
         let patch = json!({
             "apiVersion": K::api_version(&()),
@@ -331,7 +336,7 @@ impl<K: Reconcile> Run<K> {
         if outcome.state != State::Progressing {
             self.tell(outcome, &before, &after).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn status(&self, outcome: &Outcome<K::Status>) -> K::Status {
@@ -359,13 +364,6 @@ impl<K: Reconcile> Run<K> {
     }
 
     async fn tell(&self, outcome: &Outcome<K::Status>, before: &Value, after: &Value) {
-        let regarding = self.object.object_ref(&());
-        for note in &outcome.notes {
-            self.context
-                .events
-                .publish(regarding.clone(), note.reason, &note.message, &[])
-                .await;
-        }
         if !outcome.is_told && outcome.state == State::Ready
             || verdict_of(before) == verdict_of(after)
         {
@@ -393,10 +391,33 @@ impl<K: Reconcile> Run<K> {
             }
             _ => outcome.message.clone(),
         };
+        let regarding = self.object.object_ref(&());
         self.context
             .events
             .publish(regarding, outcome.reason, &note, &outcome.metadata)
             .await;
+    }
+
+    /// Tells of each note once, as long as one run after the other has it. What the first run of
+    /// this process finds was told by the process before, unless that run has changed something.
+    async fn tell_notes(&self, outcome: &Outcome<K::Status>, has_written: bool) {
+        if outcome.state != State::Ready {
+            return;
+        }
+        let before = self.context.memories.with(&self.key, |memory| {
+            memory.notes.replace(outcome.notes.clone())
+        });
+        let is_new = |note: &&Note| match &before {
+            Some(before) => !before.contains(note),
+            None => has_written,
+        };
+        for note in outcome.notes.iter().filter(is_new) {
+            let regarding = self.object.object_ref(&());
+            let events = &self.context.events;
+            events
+                .publish(regarding, note.reason, &note.message, &[])
+                .await;
+        }
     }
 }
 

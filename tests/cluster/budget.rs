@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::component::Component;
+use crate::component::{Component, RULES};
 use crate::scene::shared_scene;
 use crate::site::{PRIVATE, Site};
 use crate::support::cluster::audit::AuditEvent;
@@ -79,12 +79,8 @@ fn pulled(site: &Site<'_>, repository: &str) -> Vec<Access> {
 #[ignore = "needs the tools of `make tools`"]
 async fn unchanged_chain_writes_nothing_and_asks_only_for_what_may_have_changed() {
     let scene = shared_scene().await;
-    let rules = "\
-- name: image
-  file: deployment.yaml
-  image: spec.template.spec.containers[0].image
-  resource: {name: image}";
-    Component::podinfo("example.org/unchanged", "1.0.0", rules)
+    let image = "registry.example.org/podinfo:1.0.0";
+    Component::podinfo("example.org/unchanged", "1.0.0", image, RULES)
         .push(&scene.private, "unchanged")
         .await;
     let site = Site::new(scene, "unchanged").await;
@@ -103,7 +99,7 @@ async fn unchanged_chain_writes_nothing_and_asks_only_for_what_may_have_changed(
         );
     assert_eq!(guide.matches("  interval: 2s").count(), 4);
     site.apply(&guide).await;
-    site.deployed("registry.example.org/podinfo:1.0.0").await;
+    site.deployed(image).await;
     site.ready("FluxDeployer", "podinfo").await;
 
     let runs = async |wanted: usize| {

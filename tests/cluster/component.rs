@@ -9,6 +9,13 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.ocm.software.component.config.v1+json";
 const DESCRIPTOR: &str = "application/vnd.ocm.software.component-descriptor.v2+json";
 
+/// The guide's rule.
+pub const RULES: &str = "\
+- name: image
+  file: deployment.yaml
+  image: spec.template.spec.containers[0].image
+  resource: {name: image}";
+
 /// The guide's Deployment and Service as a `.tgz`.
 const PODINFO: &str = "registry/phoban01-air-gapped/blobs/\
     sha256.6cdfe021b83676b2f5439d496597e5933748a1c12b9f39d9ae2a1aca5542229c";
@@ -32,8 +39,8 @@ impl Component {
         }
     }
 
-    /// As the guide's podinfo, but with these localization rules.
-    pub fn podinfo(name: &str, version: &str, rules: &str) -> Self {
+    /// As the guide's podinfo, but with this image and these localization rules.
+    pub fn podinfo(name: &str, version: &str, image: &str, rules: &str) -> Self {
         let config = format!(
             "apiVersion: config.ocm.software/v1alpha1\nkind: ConfigData\nlocalization:\n{rules}\n"
         );
@@ -41,7 +48,7 @@ impl Component {
         Self::new(name, version)
             .with_blob("config", "PlainText", "text/plain", config.into_bytes())
             .with_blob("deployment", "Directory", "application/x-tgz", manifests)
-            .with_image("image", &format!("registry.example.org/podinfo:{version}"))
+            .with_image("image", image)
     }
 
     /// Adds a resource that lies beside the descriptor.

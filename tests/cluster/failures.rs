@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::component::Component;
+use crate::component::{Component, RULES};
 use crate::scene::{PASSWORD, exclusive_scene, shared_scene};
 use crate::site::{PRIVATE, Site, message};
 use crate::support::wait;
@@ -179,22 +179,16 @@ async fn source_that_does_not_exist_is_named_and_used_as_soon_as_it_does() {
     site.settled().await;
 }
 
-/// The rules of the guide, with a path that has a misspelt key.
-const MISSPELT: &str = "\
-- name: podinfo-image
-  file: deployment.yaml
-  image: spec.template.spec.container[0].image
-  resource: {name: image}";
-
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
 async fn rule_that_matches_nothing_names_rule_file_and_the_nearest_path() {
     let scene = shared_scene().await;
-    let component = "example.org/misspelt";
-    let pushed = |version, rules: &str| {
-        Component::podinfo(component, version, rules).push(&scene.public, "rules")
+    let pushed = async |version, rules: &str| {
+        let image = format!("registry.example.org/podinfo:{version}");
+        let component = Component::podinfo("example.org/misspelt", version, &image, rules);
+        component.push(&scene.public, "rules").await;
     };
-    pushed("1.0.0", MISSPELT).await;
+    pushed("1.0.0", &RULES.replace("containers[0]", "container[0]")).await;
     let site = Site::without_secret(scene, "rule").await;
     let guide = site
         .guide("public.example.org/rules")
@@ -217,7 +211,7 @@ async fn rule_that_matches_nothing_names_rule_file_and_the_nearest_path() {
     assert_says(
         &said,
         &[
-            "podinfo-image",
+            "\"image\"",
             "deployment.yaml",
             "spec.template.spec.container[0].image",
             "a map with containers",
@@ -226,7 +220,7 @@ async fn rule_that_matches_nothing_names_rule_file_and_the_nearest_path() {
     // Nothing half done goes on to Flux.
     assert!(site.list("OCIRepository").await.is_empty());
 
-    pushed("1.0.1", &MISSPELT.replace("container[0]", "containers[0]")).await;
+    pushed("1.0.1", RULES).await;
     site.deployed("registry.example.org/podinfo:1.0.1").await;
 }
 

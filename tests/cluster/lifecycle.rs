@@ -240,8 +240,12 @@ async fn b62_object_of_somebody_else_is_a_conflict_and_untouched() {
         assert!(said.contains(word), "no {word:?} in: {said}");
     }
     let after = site.get("OCIRepository", "podinfo").await;
-    assert_eq!(after.metadata, before.metadata);
+    assert_eq!(after.metadata.uid, before.metadata.uid);
+    assert_eq!(after.owner_references(), before.owner_references());
     assert_eq!(after.data["spec"], before.data["spec"]);
+    let managers = after.managed_fields().iter();
+    let mut managers = managers.filter_map(|entry| entry.manager.as_deref());
+    assert!(!managers.any(|manager| manager.starts_with("ocm-controller")));
     assert!(site.list("Kustomization").await.is_empty());
 
     site.delete("OCIRepository", "podinfo").await;
@@ -276,9 +280,14 @@ async fn localization_of_a_localization_has_the_changes_of_both() {
   file: deployment.yaml
   registry: spec.template.spec.containers[0].env[0].value
   resource: {name: image}";
-    Component::podinfo("example.org/site", "1.0.0", rule)
-        .push(&scene.public, "chain")
-        .await;
+    Component::podinfo(
+        "example.org/site",
+        "1.0.0",
+        "registry.example.org/site:1",
+        rule,
+    )
+    .push(&scene.public, "chain")
+    .await;
     let site = Site::new(scene, "chain").await;
     site.apply(SECOND).await;
     let guide = site.guide(PRIVATE);

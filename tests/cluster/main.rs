@@ -5,6 +5,7 @@
     unreachable_pub,
     reason = "a test binary exports nothing; `pub` says what modules share"
 )]
+#![allow(unreachable_pub, reason = "the modules are parts of one test program")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,3 +23,4 @@ mod restarts;
 mod scene;
 mod site;
 mod takeover;
+mod versions;

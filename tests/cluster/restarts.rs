@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scene::exclusive_scene;
 use crate::site::{OF_FLUX, OURS, PRIVATE, Site};
@@ -113,4 +113,25 @@ async fn lost_store_is_filled_again_with_the_same_digests() {
         site.ready("Snapshot", &snapshot.name_any()).await;
     }
     assert_eq!(digests(&site).await, before);
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn work_goes_on_when_the_api_server_is_back() {
+    let mut scene = exclusive_scene().await;
+    let site = Site::complete(&scene, "outage").await;
+    let before = marks(&site).await;
+    let (namespace, target) = (site.namespace.clone(), site.target.clone());
+
+    scene.cluster.api_server_process().kill();
+    scene.cluster.restart_api_server().await;
+
+    let site = Site::at(&scene, namespace, target).await;
+    let older = json!({"spec": {"version": {"semver": "6.2.3"}}});
+    site.patch("ComponentVersion", "podinfo", older).await;
+    site.deployed("ghcr.io/phoban01/air-gapped/stefanprodan/podinfo:6.2.3")
+        .await;
+    // It was the same process all the time.
+    assert!(scene.controller.lock().await.process().is_running());
+    assert_eq!(marks(&site).await.len(), before.len() + 1);
 }

@@ -86,6 +86,17 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// The namespaces of another site, with connections of its own.
+    pub async fn at(scene: &'a Scene, namespace: String, target: String) -> Self {
+        let client = scene.cluster.client().await;
+        Self {
+            scene,
+            namespace,
+            target,
+            client,
+        }
+    }
+
     /// The guide's manifests for this place, with a component of `url`.
     pub fn guide(&self, url: &str) -> String {
         guide_in(&self.namespace, &self.target, url)
@@ -129,6 +140,7 @@ impl<'a> Site<'a> {
             "Kustomization" => ("kustomize.toolkit.fluxcd.io", "v1"),
             "HelmRelease" => ("helm.toolkit.fluxcd.io", "v2"),
             "Secret" | "ServiceAccount" | "Namespace" => ("", "v1"),
+            "Event" => ("events.k8s.io", "v1"),
             _ => ("delivery.ocm.software", "v1alpha1"),
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -152,6 +164,13 @@ impl<'a> Site<'a> {
             Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
             Err(error) => panic!("no list of {kind}: {error}"),
         }
+    }
+
+    /// The notes of the events with this reason.
+    pub async fn events(&self, reason: &str) -> Vec<String> {
+        let found = self.list("Event").await;
+        let told = found.iter().filter(|event| event.data["reason"] == reason);
+        told.map(|event| event.data["note"].to_string()).collect()
     }
 
     /// All objects of ours and of Flux, as `KIND/NAME`.
