@@ -196,7 +196,11 @@ impl Components {
         let bytes = self
             .small(place, name, version, &layer, MAX_DESCRIPTOR_LAYER)
             .await?;
-        let descriptor = read_descriptor(&layer.media_type, bytes.as_ref()).map_err(malformed)?;
+        let work = move || read_descriptor(&layer.media_type, bytes.as_ref());
+        let descriptor = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|source| Error::Aborted { source })?
+            .map_err(malformed)?;
         descriptor.expect(name, version).map_err(malformed)?;
         Ok(descriptor)
     }

@@ -132,7 +132,7 @@ impl Controllers {
 
     /// Runs until `shutdown`, then lets what is under way end. `synced` is called once the caches
     /// of all kinds of this group are filled.
-    pub async fn run(self, synced: impl FnOnce() + Send + 'static, shutdown: CancellationToken) {
+    pub async fn run(self, synced: impl FnOnce(), shutdown: CancellationToken) {
         let watches = Watches::new(&self.client);
         let (caches, listed) = (watches.caches(), watches.listed());
         let (snapshots, snapshot_requests) = Queue::new();
@@ -165,7 +165,11 @@ impl Controllers {
         };
         let mut tasks = JoinSet::new();
         watches.spawn(&triggers, &mut tasks, &self.health.watches, &shutdown);
-        tasks.spawn(announce(listed, synced));
+        // Whoever looks before everything is listed takes what is not listed yet for missing.
+        tokio::select! {
+            () = all_listed(&listed) => synced(),
+            () = shutdown.cancelled() => {}
+        }
         let start = |token: &CancellationToken| (Arc::clone(&context), token.clone());
         macro_rules! control {
             ($cache:ident, $requests:ident) => {
@@ -337,12 +341,12 @@ fn dynamic(client: &Client, kind: &ApiResource) -> Informer<DeserializeGuard<Dyn
     )
 }
 
-/// Calls `synced` once all of `listed` are told.
-async fn announce(listed: [Listed; 7], synced: impl FnOnce()) {
-    for listed in &listed {
+/// Waits until everything that reconciling relies on has been listed. Flux's kinds are not among
+/// it: they may be installed later.
+async fn all_listed(listed: &[Listed; 7]) {
+    for listed in listed {
         listed.wait().await;
     }
-    synced();
 }
 
 /// The name of this process in events: that of the Pod, which is its host name.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
+use crate::api::truncated;
 use crate::archive::{self, Layout, Limits};
 use crate::components::{self, Components, Content, Place};
 use crate::mutation::{
@@ -29,6 +30,12 @@ use crate::store::{self, Blob, BlobWriter, Store, Stored};
 
 /// Part of every key: raised when a step comes to write other bytes for the same input.
 const FORMAT: u32 = 1;
+
+/// How many images and files a record lists.
+const MAX_LISTED: usize = 100;
+
+/// The longest line of such a list, in bytes: a record has a bound.
+const MAX_LINE: usize = 300;
 
 /// The type of resources that are Helm charts.
 const HELM_CHART: &str = "helmChart";
@@ -69,6 +76,10 @@ pub enum Error {
         /// What does not fit.
         source: crate::oci::Error,
     },
+
+    /// A result that should be one text is several files, or none.
+    #[error("expected one file, found none or several: name a resource that is a single text")]
+    NotOneFile,
 
     /// A chart has no Chart.yaml in its folder, or that one no name.
     #[error("the chart has no Chart.yaml with a name that a folder can have")]
@@ -137,9 +148,11 @@ pub struct Localized {
     pub layer: Layer,
     /// How many images come from where the component's copies are.
     pub covered: usize,
-    /// Images that no resource of the component covers: `FILE:LINE: IMAGE (why)`.
+    /// How many images no resource of the component covers.
+    pub not_covered: usize,
+    /// The first hundred of these: `FILE:LINE: IMAGE (why)`.
     pub uncovered: Vec<String>,
-    /// Files that may hold images and could not be read, with the reason.
+    /// The first hundred files that may hold images and could not be read, with the reason.
     pub unreadable: Vec<String>,
 }
 
@@ -222,7 +235,8 @@ impl Pipeline {
         resource: &Resource,
     ) -> Result<Layer> {
         let content = self.components.locate(place, component, resource).await?;
-        let is_chart = content.kind == ContentKind::HelmChart || resource.kind == HELM_CHART;
+        let is_chart = content.kind == ContentKind::HelmChart;
+        let says_chart = resource.kind == HELM_CHART;
         let key = key(&json!([
             "resource",
             FORMAT,
@@ -238,7 +252,7 @@ impl Pipeline {
             Ok(Layer::new(commit(sink)?, is_chart))
         });
         let layer = files.await?;
-        self.packed_chart(&place.namespace, layer).await
+        self.packed_chart(&place.namespace, layer, says_chart).await
     }
 
     /// Reads the ConfigData document that is the content of `resource`.
@@ -250,7 +264,10 @@ impl Pipeline {
     ) -> Result<ConfigData> {
         let content = self.components.locate(place, component, resource).await?;
         let text = self.text(place, &content, resource).await?;
-        ConfigData::parse(&text).map_err(|source| Error::Mutation { source })
+        self.blocking(move |_| {
+            ConfigData::parse(&text).map_err(|source| Error::Mutation { source })
+        })
+        .await
     }
 
     /// Reads the whole of a small text that `resource` is, such as a values file.
@@ -510,23 +527,23 @@ fn commit(writer: BlobWriter) -> Result<Stored> {
 impl Localized {
     fn new(layer: Layer, found: &LocalizedImages) -> Self {
         let uncovered = found.uncovered.iter().map(|one| {
-            format!(
-                "{}:{}: {} ({})",
-                one.file.as_str(),
-                one.line,
-                one.image,
-                one.reason
-            )
+            let (file, line) = (one.file.as_str(), one.line);
+            cut(format!("{file}:{line}: {} ({})", one.image, one.reason))
         });
         let unreadable = found
             .unreadable
             .iter()
-            .map(|(file, error)| format!("{}: {error}", file.as_str()));
+            .map(|(file, error)| cut(format!("{}: {error}", file.as_str())));
         Self {
             layer,
             covered: found.covered,
-            uncovered: uncovered.collect(),
-            unreadable: unreadable.collect(),
+            not_covered: found.uncovered.len(),
+            uncovered: uncovered.take(MAX_LISTED).collect(),
+            unreadable: unreadable.take(MAX_LISTED).collect(),
         }
     }
+}
+
+fn cut(line: String) -> String {
+    truncated(&line, MAX_LINE).to_owned()
 }

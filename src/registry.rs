@@ -183,3 +183,36 @@ impl Error {
         self.class() == Class::NotFound
     }
 }
+
+/// The first error of this module among `error` and its causes, also where it was handed through
+/// an [`std::io::Error`].
+pub fn error_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<Error>() {
+            return Some(found);
+        }
+        let inner = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod error_tests {
+    use super::*;
+
+    #[test]
+    fn error_is_found_behind_an_input_error() {
+        let text = "x".to_owned();
+        let registry = Error::ParseOverride { text };
+        let read = std::io::Error::other(registry);
+        assert!(matches!(error_in(&read), Some(Error::ParseOverride { .. })));
+        assert!(error_in(&std::fmt::Error).is_none());
+    }
+}

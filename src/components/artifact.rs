@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::content::{Content, Piece};
 use super::{Components, Error, Place, Result, signed};
-use crate::oci::{Digest, json as strict_json};
+use crate::oci::{Algorithm, Digest, json as strict_json};
 use crate::ocm::{BlobDescriptor, MAX_MANIFEST, Resource};
 use crate::registry::{
     self, ImageIndex, ImageManifest, Manifest, Reference, RegistryRepository, media_type,
@@ -23,6 +23,9 @@ const IMAGE_CONFIGS: [&str; 2] = [
 
 /// How many manifests an artifact may consist of.
 const MAX_MANIFESTS: usize = 1_000;
+
+/// How many bytes the manifests of an artifact may have together: they are held in memory.
+const MAX_HELD: usize = 16 << 20;
 
 /// How a tar archive is laid out, in bytes.
 const TAR_BLOCK: u64 = 512;
@@ -67,29 +70,37 @@ impl Components {
         let identity = top.digest.clone();
         let mut pending = VecDeque::from([top]);
         let mut manifests = 1;
+        let unsupported = || Error::UnsupportedDigest {
+            resource: resource.identity(),
+        };
+        let mut held = 0;
         while let Some(manifest) = pending.pop_front() {
+            held += manifest.bytes.len();
             match &manifest.content {
                 registry::Content::Image(image) => {
-                    let blobs = std::iter::once(&image.config).chain(&image.layers);
-                    blobs.for_each(|found| layout.add_blob(blob(found)));
+                    for found in std::iter::once(&image.config).chain(&image.layers) {
+                        if !layout.add_blob(blob(found)) {
+                            return Err(unsupported());
+                        }
+                    }
                 }
                 registry::Content::Index(index) => {
                     manifests += index.manifests.len();
-                    if manifests > MAX_MANIFESTS {
+                    if manifests > MAX_MANIFESTS || held > MAX_HELD {
                         let resource = resource.identity();
-                        return Err(Error::TooManyManifests {
-                            resource,
-                            limit: MAX_MANIFESTS,
-                        });
+                        let limit = MAX_MANIFESTS;
+                        return Err(Error::TooManyManifests { resource, limit });
                     }
                     for child in &index.manifests {
-                        let by_digest = Reference::Digest(child.digest.clone());
-                        pending
-                            .push_back(self.pull(place, resource, &repository, &by_digest).await?);
+                        let wanted = Reference::Digest(child.digest.clone());
+                        let pulled = self.pull(place, resource, &repository, &wanted).await?;
+                        pending.push_back(pulled);
                     }
                 }
             }
-            layout.add_manifest(&manifest.digest, manifest.bytes.to_vec());
+            if !layout.add_manifest(&manifest.digest, manifest.bytes.to_vec()) {
+                return Err(unsupported());
+            }
         }
         Ok(Content::of_layout(repository, &identity, layout.finish()))
     }
@@ -185,20 +196,29 @@ impl Layout {
         self.pieces.push(Piece::Bytes(padding(size)));
     }
 
-    fn add_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) {
+    /// Adds a manifest; says whether its digest can be named.
+    fn add_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> bool {
+        let Some(path) = path_of(digest) else {
+            return false;
+        };
         if self.seen.insert(digest.clone()) {
-            self.add_file(&path_of(digest), bytes);
+            self.add_file(&path, bytes);
         }
+        true
     }
 
-    fn add_blob(&mut self, blob: BlobDescriptor) {
+    /// Adds a blob; says whether its digest can be named.
+    fn add_blob(&mut self, blob: BlobDescriptor) -> bool {
+        let Some(path) = path_of(&blob.digest) else {
+            return false;
+        };
         if self.seen.insert(blob.digest.clone()) {
             let size = blob.size;
-            self.pieces
-                .push(Piece::Bytes(header(&path_of(&blob.digest), size)));
+            self.pieces.push(Piece::Bytes(header(&path, size)));
             self.pieces.push(Piece::Blob(blob));
             self.pieces.push(Piece::Bytes(padding(size)));
         }
+        true
     }
 
     fn finish(mut self) -> Vec<Piece> {
@@ -207,18 +227,17 @@ impl Layout {
     }
 }
 
-fn path_of(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+/// Where the layout has a blob. SHA-512 digests are longer than an archive's plain header can name.
+fn path_of(digest: &Digest) -> Option<String> {
+    let fits = digest.algorithm() == Algorithm::Sha256;
+    fits.then(|| format!("blobs/{}/{}", digest.algorithm().name(), digest.hex()))
 }
 
 fn header(path: &str, size: u64) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.set_size(size);
     header.set_mode(0o644);
-    // Such paths have no more than the 100 bytes that a header has for a name, but for SHA-512.
-    header
-        .set_path(path)
-        .expect("a short path, or one that splits at a slash");
+    header.set_path(path).expect("a path that fits a header");
     header.set_cksum();
     header.as_bytes().to_vec()
 }
@@ -237,36 +256,38 @@ mod tests {
     use super::*;
     use crate::archive::{Limits, Reader};
 
-    fn layout_of(algorithm: crate::oci::Algorithm) -> Vec<u8> {
+    fn hashed(algorithm: Algorithm) -> Digest {
         let mut hasher = crate::oci::Hasher::new(algorithm);
         hasher.update(b"manifest");
+        hasher.finish()
+    }
+
+    #[test]
+    fn layout_is_an_archive_with_each_blob_once_under_its_digest() {
+        let digest = hashed(Algorithm::Sha256);
         let mut layout = Layout::default();
-        layout.add_manifest(&hasher.finish(), b"manifest".to_vec());
-        let pieces = layout.finish();
-        pieces
+        assert!(layout.add_manifest(&digest, b"manifest".to_vec()));
+        assert!(layout.add_manifest(&digest, b"manifest".to_vec()));
+        let archive: Vec<u8> = layout
+            .finish()
             .into_iter()
             .flat_map(|piece| match piece {
                 Piece::Bytes(bytes) => bytes,
                 Piece::Blob(_) => unreachable!("there are no blobs"),
             })
-            .collect()
+            .collect();
+        let limits = Limits::default();
+        let mut reader = Reader::open(archive.as_slice(), &limits).unwrap();
+        let entry = reader.next_entry().unwrap().unwrap();
+        let expected = format!("blobs/sha256/{}", digest.hex());
+        assert_eq!(entry.path.as_str(), expected);
+        assert_eq!(reader.read_file(&entry.path).unwrap(), b"manifest");
+        assert!(reader.next_entry().unwrap().is_none());
     }
 
     #[test]
-    fn layout_is_an_archive_with_each_blob_under_its_digest() {
-        for algorithm in [crate::oci::Algorithm::Sha256, crate::oci::Algorithm::Sha512] {
-            let limits = Limits::default();
-            let archive = layout_of(algorithm);
-            let mut reader = Reader::open(archive.as_slice(), &limits).unwrap();
-            let entry = reader.next_entry().unwrap().unwrap();
-            assert!(
-                entry
-                    .path
-                    .as_str()
-                    .starts_with(&format!("blobs/{}/", algorithm.name()))
-            );
-            assert_eq!(reader.read_file(&entry.path).unwrap(), b"manifest");
-            assert!(reader.next_entry().unwrap().is_none());
-        }
+    fn digest_that_no_header_can_name_is_refused_without_a_panic() {
+        let mut layout = Layout::default();
+        assert!(!layout.add_manifest(&hashed(Algorithm::Sha512), Vec::new()));
     }
 }

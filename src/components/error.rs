@@ -87,6 +87,15 @@ pub enum Error {
         kind: String,
     },
 
+    /// A part of an artifact is named by a digest that an archive cannot hold.
+    #[error(
+        "resource {resource} has parts named by SHA-512 digests, which cannot be archived: push it with SHA-256 digests"
+    )]
+    UnsupportedDigest {
+        /// The resource.
+        resource: Identity,
+    },
+
     /// An index leads to more manifests than can be one resource.
     #[error("resource {resource} consists of more than {limit} manifests")]
     TooManyManifests {
@@ -177,29 +186,6 @@ impl Error {
             component: component.clone(),
             version: version.clone(),
             source,
-        }
-    }
-
-    /// The registry's part in the error, if it has one.
-    pub fn registry(&self) -> Option<&registry::Error> {
-        match self {
-            Self::ListVersions { source, .. }
-            | Self::Read { source, .. }
-            | Self::Pull { source, .. }
-            | Self::Address { source, .. } => Some(source),
-            Self::Malformed { .. }
-            | Self::NestedIndex { .. }
-            | Self::FollowReferences { .. }
-            | Self::Locate { .. }
-            | Self::UnsupportedAccess { .. }
-            | Self::TooManyManifests { .. }
-            | Self::DigestMismatch { .. }
-            | Self::Signature { .. }
-            | Self::Unsigned { .. }
-            | Self::Hash { .. }
-            | Self::NameRepository { .. }
-            | Self::Store { .. }
-            | Self::Aborted { .. } => None,
         }
     }
 }

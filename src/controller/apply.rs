@@ -184,6 +184,19 @@ impl Applier {
         }
     }
 
+    /// Whether what the watch shows of an object is not older than what was written last.
+    pub(super) fn is_seen(&self, kind: &ApiResource, seen: &ObjectMeta) -> bool {
+        let key = (
+            kind.plural.clone(),
+            seen.namespace.clone().unwrap_or_default(),
+            seen.name.clone().unwrap_or_default(),
+        );
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written
+            .get(&key)
+            .is_none_or(|written| written.generation <= seen.generation)
+    }
+
     fn is_as_written(&self, key: &Key, content: &Digest, seen: Option<&ObjectMeta>) -> bool {
         let Some(seen) = seen else { return false };
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

@@ -178,6 +178,10 @@ impl Reconcile for ComponentVersion {
         Some(self.spec.interval.into())
     }
 
+    fn forget(context: &Context, namespace: &str, name: &str) {
+        context.credentials.forget(namespace, name);
+    }
+
     async fn reconcile(&self, context: &Context) -> Result<Outcome<ComponentVersionStatus>, Error> {
         let wanted = self.wanted()?;
         let place = self.place(context, &wanted).await?;

@@ -4,13 +4,14 @@
 //! in memory for the Resources and Localizations that read through it until the next reading.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::error::Error as StdError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::api::ComponentVersion;
-use crate::registry::{self, Credentials, RepositoryUrl};
+use crate::registry::{self, Class, Credentials, RepositoryUrl};
 
 /// The data key of a Secret that `kubectl create secret docker-registry` makes.
 const DOCKER_CONFIG: &str = ".dockerconfigjson";
@@ -58,11 +59,26 @@ pub(super) enum Error {
     },
 }
 
+/// Namespace and name of a ComponentVersion.
+type Key = (String, String);
+
+/// What was read last for a ComponentVersion.
+struct Kept {
+    uid: Option<String>,
+    credentials: Arc<Credentials>,
+}
+
+fn key_of(component: &ComponentVersion) -> Key {
+    (
+        component.namespace().unwrap_or_default(),
+        component.name_any(),
+    )
+}
+
 /// Reads credentials, and keeps them between readings.
 pub(super) struct CredentialCache {
     client: Client,
-    /// By the UID of the ComponentVersion.
-    kept: Mutex<HashMap<String, Arc<Credentials>>>,
+    kept: Mutex<HashMap<Key, Kept>>,
 }
 
 impl CredentialCache {
@@ -79,8 +95,11 @@ impl CredentialCache {
         component: &ComponentVersion,
     ) -> Result<Arc<Credentials>, Error> {
         let credentials = Arc::new(self.gather(component).await?);
-        let uid = component.uid().unwrap_or_default();
-        self.kept().insert(uid, Arc::clone(&credentials));
+        let kept = Kept {
+            uid: component.uid(),
+            credentials: Arc::clone(&credentials),
+        };
+        self.kept().insert(key_of(component), kept);
         Ok(credentials)
     }
 
@@ -91,20 +110,31 @@ impl CredentialCache {
     ) -> Result<Arc<Credentials>, Error> {
         let kept = self
             .kept()
-            .get(&component.uid().unwrap_or_default())
-            .cloned();
+            .get(&key_of(component))
+            .filter(|kept| kept.uid == component.uid())
+            .map(|kept| Arc::clone(&kept.credentials));
         match kept {
             Some(credentials) => Ok(credentials),
             None => self.read(component).await,
         }
     }
 
-    /// Has the credentials of `component` read anew next time, as after a 401.
-    pub(super) fn forget(&self, component: &ComponentVersion) {
-        self.kept().remove(&component.uid().unwrap_or_default());
+    /// Has the credentials of a ComponentVersion read anew next time, as after a 401; drops those
+    /// of one that is gone.
+    pub(super) fn forget(&self, namespace: &str, name: &str) {
+        self.kept().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Credentials>>> {
+    /// Has the credentials of `component` read anew where a registry refused them.
+    pub(super) fn refused(&self, component: &ComponentVersion, error: &(dyn StdError + 'static)) {
+        let class = registry::error_in(error).map(registry::Error::class);
+        if matches!(class, Some(Class::Unauthorized | Class::Forbidden)) {
+            let (namespace, name) = key_of(component);
+            self.forget(&namespace, &name);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,18 +1,20 @@
 //! What all kinds share around a reconcile: suspend, forced runs, status, events, retries, panics.
 
-use std::collections::HashMap;
+mod memory;
+mod patch;
+mod pause;
+
 use std::convert::Infallible;
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::core::Status as ApiStatus;
 use kube::runtime::controller::{Action, Config, Error as ApplierError, ReconcileRequest, applier};
 use kube::runtime::reflector::Store;
 use kube::{Api, Resource, ResourceExt as _};
@@ -29,14 +31,14 @@ use super::outcome::{Fault, Note, Outcome, Retry, Status};
 use crate::api::{Conditions, RECONCILE_REQUEST, Reason, State};
 use crate::chain::chain;
 
+use memory::Key;
+use patch::{WriteError, merge_patch, to_json, verdict_of};
+use pause::{backoff, go_duration, jittered};
+
+pub(super) use memory::Memories;
+
 /// A status that only says "waiting" or "progressing" is written when it lasts longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The first pause after a failure; each further one is twice as long.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-
-/// The longest pause after a failure, unless the object's own interval is longer.
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// A kind that is reconciled.
 pub(super) trait Reconcile:
@@ -64,6 +66,9 @@ pub(super) trait Reconcile:
     /// Whether the object is to be left alone.
     fn is_suspended(&self) -> bool;
 
+    /// Whether the object says that it is being looked at, when that takes long.
+    const SAYS_PROGRESS: bool = true;
+
     /// How often the object asks to be looked at.
     fn interval(&self) -> Option<Duration>;
 
@@ -73,47 +78,14 @@ pub(super) trait Reconcile:
         std::future::ready(Ok(()))
     }
 
+    /// Drops what the process keeps of an object that is gone.
+    fn forget(_context: &Context, _namespace: &str, _name: &str) {}
+
     /// Brings the world in line with the object.
     fn reconcile(
         &self,
         context: &Context,
     ) -> impl Future<Output = Result<Outcome<Self::Status>, Self::Error>> + Send;
-}
-
-/// What is remembered of an object between its reconciles.
-#[derive(Debug, Default)]
-struct Memory {
-    /// Failures in a row.
-    failures: u32,
-    /// Since when the object waits, if it does.
-    waiting_since: Option<Instant>,
-    /// The resource version that was seen when a status was last written, and that status: what
-    /// the watch shows may be older than what was written.
-    written: Option<(Option<String>, Value)>,
-    /// What the last run that came to an end had to say besides.
-    notes: Option<Vec<Note>>,
-}
-
-/// What is remembered of all objects, by kind, namespace and name.
-#[derive(Debug, Default)]
-pub(super) struct Memories(Mutex<HashMap<(&'static str, String, String), Memory>>);
-
-impl Memories {
-    fn with<T>(
-        &self,
-        key: &(&'static str, String, String),
-        act: impl FnOnce(&mut Memory) -> T,
-    ) -> T {
-        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        act(memories.entry(key.clone()).or_default())
-    }
-
-    fn forget(&self, key: &(&'static str, String, String)) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
-    }
 }
 
 /// Reconciles what `queue` names until `shutdown`, then lets what is under way end.
@@ -137,6 +109,7 @@ pub(super) async fn run<K: Reconcile>(
         .for_each(|result| {
             if let Err(ApplierError::ObjectNotFound(object)) = result {
                 let namespace = object.namespace.unwrap_or_default();
+                K::forget(&context, &namespace, &object.name);
                 context.memories.forget(&(K::NAME, namespace, object.name));
             }
             std::future::ready(())
@@ -165,7 +138,7 @@ async fn drive<K: Reconcile>(object: Arc<K>, context: Arc<Context>) -> Result<Ac
 
 /// One reconcile of one object.
 struct Run<K> {
-    key: (&'static str, String, String),
+    key: Key,
     object: Arc<K>,
     context: Arc<Context>,
 }
@@ -173,8 +146,8 @@ struct Run<K> {
 impl<K: Reconcile> Run<K> {
     async fn reconcile(&self) -> Action {
         if let Err(fault) = self.object.release(&self.context).await {
-            debug!(error = chain(&fault), "failed to release the object");
-            return Action::requeue(FIRST_RETRY);
+            warn!(error = chain(&fault), "failed to release the object");
+            return Action::requeue(backoff(self.count_failure(), None));
         }
         if self.object.is_suspended() || self.object.meta().deletion_timestamp.is_some() {
             return Action::await_change();
@@ -190,15 +163,31 @@ impl<K: Reconcile> Run<K> {
         }
         match self.write(&outcome).await {
             Ok(has_written) => {
+                if !matches!(outcome.state, State::Failing | State::Stalled) {
+                    self.context
+                        .memories
+                        .with(&self.key, |memory| memory.failures = 0);
+                }
                 self.tell_notes(&outcome, has_written).await;
                 again
             }
             Err(error) if error.is_gone() => Action::await_change(),
             Err(source) => {
                 warn!(%source, "failed to write the status");
-                Action::requeue(FIRST_RETRY)
+                Action::requeue(jittered(backoff(
+                    self.count_failure(),
+                    self.object.interval(),
+                )))
             }
         }
+    }
+
+    /// Failures in a row, this one counted.
+    fn count_failure(&self) -> u32 {
+        self.context.memories.with(&self.key, |memory| {
+            memory.failures = memory.failures.saturating_add(1);
+            memory.failures
+        })
     }
 
     /// Reconciles, and says after a while that it is under way.
@@ -209,7 +198,9 @@ impl<K: Reconcile> Run<K> {
         let result = if let Ok(result) = early {
             result
         } else {
-            self.say_progressing().await;
+            if K::SAYS_PROGRESS {
+                self.say_progressing().await;
+            }
             work.await
         };
         match result {
@@ -241,22 +232,19 @@ impl<K: Reconcile> Run<K> {
 
     fn accepted(&self, outcome: Outcome<K::Status>) -> Outcome<K::Status> {
         let waits = outcome.state == State::Waiting;
-        self.context.memories.with(&self.key, |memory| {
-            memory.failures = 0;
-            if !waits {
-                memory.waiting_since = None;
-            }
-        });
+        if !waits {
+            self.context
+                .memories
+                .with(&self.key, |memory| memory.waiting_since = None);
+        }
         outcome
     }
 
     fn failed(&self, reason: Reason, retry: Retry, message: &str) -> Outcome<K::Status> {
-        warn!(reason = reason.as_str(), message, "reconciliation failed");
-        let failures = self.context.memories.with(&self.key, |memory| {
-            memory.waiting_since = None;
-            memory.failures = memory.failures.saturating_add(1);
-            memory.failures
-        });
+        self.context
+            .memories
+            .with(&self.key, |memory| memory.waiting_since = None);
+        let failures = self.count_failure();
         let (state, again) = match retry {
             Retry::OnChange => (State::Stalled, None),
             Retry::Backoff => (
@@ -369,11 +357,13 @@ impl<K: Reconcile> Run<K> {
         {
             return;
         }
-        info!(
-            reason = outcome.reason.as_str(),
-            message = outcome.message,
-            "state changed"
-        );
+        let (reason, message) = (outcome.reason.as_str(), &outcome.message);
+        match outcome.state {
+            State::Failing | State::Stalled => warn!(reason, message, "reconciliation failed"),
+            State::Ready | State::Progressing | State::Waiting => {
+                info!(reason, message, "state changed");
+            }
+        }
         let note = match (outcome.state, outcome.again) {
             (State::Ready, Some(again)) => {
                 format!(
@@ -418,146 +408,5 @@ impl<K: Reconcile> Run<K> {
                 .publish(regarding, note.reason, &note.message, &[])
                 .await;
         }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum WriteError {
-    #[error("failed to patch the status: {source}")]
-    Patch { source: Box<kube::Error> },
-    #[error("failed to write the status as JSON: {source}")]
-    Serialize { source: serde_json::Error },
-}
-
-impl WriteError {
-    /// Whether the object is gone, or another one has taken its name.
-    fn is_gone(&self) -> bool {
-        match self {
-            Self::Patch { source } => match &**source {
-                kube::Error::Api(status) => is_gone(status),
-                _ => false,
-            },
-            Self::Serialize { .. } => false,
-        }
-    }
-}
-
-/// A patch that carries the UID of an object that was deleted and made again is answered as an
-/// attempt to change an immutable field, or as a conflict.
-fn is_gone(status: &ApiStatus) -> bool {
-    status.is_not_found() || status.is_conflict() || status.message.contains("metadata.uid")
-}
-
-fn to_json<S: Serialize>(status: Option<&S>) -> Result<Value, WriteError> {
-    serde_json::to_value(status).map_err(|source| WriteError::Serialize { source })
-}
-
-/// Status, reason and message of the condition Ready.
-fn verdict_of(status: &Value) -> Option<(&Value, &Value, &Value)> {
-    let conditions = status.get("conditions")?.as_array()?;
-    let ready = conditions
-        .iter()
-        .find(|found| found.get("type").is_some_and(|kind| kind == "Ready"))?;
-    Some((
-        ready.get("status")?,
-        ready.get("reason")?,
-        ready.get("message")?,
-    ))
-}
-
-/// The JSON merge patch (RFC 7386) that turns `before` into `after`, if they differ.
-fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
-    match (before, after) {
-        (Value::Object(before), Value::Object(after)) => {
-            let mut patch = serde_json::Map::new();
-            for key in before.keys().filter(|key| !after.contains_key(*key)) {
-                patch.insert(key.clone(), Value::Null);
-            }
-            for (key, value) in after {
-                let difference = before
-                    .get(key)
-                    .map_or(Some(value.clone()), |old| merge_patch(old, value));
-                if let Some(difference) = difference {
-                    patch.insert(key.clone(), difference);
-                }
-            }
-            (!patch.is_empty()).then_some(Value::Object(patch))
-        }
-        _ => (before != after).then(|| after.clone()),
-    }
-}
-
-fn backoff(failures: u32, interval: Option<Duration>) -> Duration {
-    let longest = LONGEST_RETRY.max(interval.unwrap_or_default().min(Duration::from_mins(5)));
-    FIRST_RETRY
-        .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)))
-        .min(longest)
-}
-
-/// Spreads repeated work by up to a tenth, so that objects made together do not stay together.
-fn jittered(pause: Duration) -> Duration {
-    pause + pause.mul_f64(fastrand::f64() / 10.0)
-}
-
-/// A duration as Go prints it: `1m0s`, `1h0m0s`, `1.5s`.
-fn go_duration(duration: Duration) -> String {
-    let total = duration.as_secs();
-    let (hours, minutes, seconds) = (total / 3_600, total / 60 % 60, total % 60);
-    let fraction = duration.subsec_millis();
-    let mut text = String::new();
-    if hours > 0 {
-        let _ = write!(text, "{hours}h");
-    }
-    if total >= 60 {
-        let _ = write!(text, "{minutes}m");
-    }
-    let _ = write!(text, "{seconds}");
-    if fraction > 0 {
-        let _ = write!(text, "{}", format!(".{fraction:03}").trim_end_matches('0'));
-    }
-    text.push('s');
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn merge_patch_names_only_what_differs() {
-        let before = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1, 2], "gone": true});
-        let after = json!({"a": 1, "b": {"c": 2, "d": 4}, "e": [1], "new": "x"});
-        let expected = json!({"gone": null, "b": {"d": 4}, "e": [1], "new": "x"});
-        assert_eq!(merge_patch(&before, &after), Some(expected));
-        assert_eq!(merge_patch(&after, &after), None);
-    }
-
-    #[test]
-    fn durations_print_as_in_go() {
-        let cases = [
-            (300_000, "5m0s"),
-            (60_000, "1m0s"),
-            (3_600_000, "1h0m0s"),
-            (1_500, "1.5s"),
-            (0, "0s"),
-        ];
-        for (millis, expected) in cases {
-            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
-        }
-    }
-
-    #[test]
-    fn pauses_grow_up_to_half_a_minute_or_the_interval() {
-        assert_eq!(backoff(1, None), Duration::from_secs(1));
-        assert_eq!(backoff(3, None), Duration::from_secs(4));
-        assert_eq!(backoff(40, None), Duration::from_secs(30));
-        assert_eq!(
-            backoff(40, Some(Duration::from_mins(1))),
-            Duration::from_mins(1)
-        );
-        assert_eq!(
-            backoff(40, Some(Duration::from_hours(24))),
-            Duration::from_mins(5)
-        );
     }
 }

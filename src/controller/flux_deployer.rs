@@ -197,9 +197,9 @@ impl FluxDeployer {
             return None;
         }
         let late = objects.iter().find(|found| {
-            !self
-                .seen(context, &found.kind)
-                .is_some_and(|seen| is_ready(&seen))
+            !self.seen(context, &found.kind).is_some_and(|seen| {
+                context.applier.is_seen(&found.kind, &seen.metadata) && is_ready(&seen)
+            })
         })?;
         let message = format!(
             "waiting for ready condition on created sources: {} {} is not ready",

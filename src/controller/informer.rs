@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::store::Writer;
@@ -171,27 +172,41 @@ where
 
     fn handle(&mut self, event: Event<W>) {
         match event {
-            Event::Apply(object) => {
-                if let Some(object) = self.decoded(object) {
+            Event::Apply(object) => match self.decoded(object) {
+                Ok(object) => {
                     self.writer
                         .apply_watcher_event(&Event::Apply(object.clone()));
                     self.tell(&object);
                 }
-            }
-            Event::Delete(object) => {
-                if let Some(object) = self.decoded(object) {
+                Err(metadata) => self.drop_known(metadata),
+            },
+            Event::Delete(object) => match self.decoded(object) {
+                Ok(object) => {
                     self.writer
                         .apply_watcher_event(&Event::Delete(object.clone()));
                     self.tell_deleted(&object);
                 }
-            }
+                Err(metadata) => self.drop_known(metadata),
+            },
             Event::Init => self.writer.apply_watcher_event(&Event::Init),
             Event::InitApply(object) => {
-                if let Some(object) = self.decoded(object) {
+                if let Ok(object) = self.decoded(object) {
                     self.writer.apply_watcher_event(&Event::InitApply(object));
                 }
             }
             Event::InitDone => self.replace(),
+        }
+    }
+
+    /// An object that can no longer be decoded is as good as gone: its old form must not be used.
+    fn drop_known(&mut self, metadata: ObjectMeta) {
+        let name = metadata.name.unwrap_or_default();
+        let namespace = metadata.namespace.unwrap_or_default();
+        let key = ObjectRef::new_with(&name, self.kind.clone()).within(&namespace);
+        if let Some(known) = self.store().get(&key) {
+            self.writer
+                .apply_watcher_event(&Event::Delete((*known).clone()));
+            self.tell_deleted(&known);
         }
     }
 
@@ -237,14 +252,15 @@ where
         ObjectRef::from_obj_with(object, self.kind.clone())
     }
 
-    fn decoded(&self, object: W) -> Option<W::Object> {
+    /// The object, or the metadata of one that cannot be decoded.
+    fn decoded(&self, object: W) -> Result<W::Object, ObjectMeta> {
         match object.into_object() {
             Ok(mut object) => {
                 object
                     .managed_fields_mut()
                     .retain(takeover::is_to_take_over);
                 (self.prune)(&mut object);
-                Some(object)
+                Ok(object)
             }
             Err(invalid) => {
                 warn!(
@@ -254,7 +270,7 @@ where
                     error = invalid.error,
                     "left out an object that cannot be decoded"
                 );
-                None
+                Err(invalid.metadata)
             }
         }
     }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use kube::runtime::reflector::{ObjectRef, Store as Cache};
 
 use super::context::Context;
+use super::driver::Reconcile;
 use super::outcome::Waiting;
 use super::triggers::HasSnapshot;
 use crate::api::{
-    API_VERSION, ComponentVersion, ObjectReference, Reason, ResourceReference, Snapshot, is_ready,
+    API_VERSION, ComponentVersion, ObjectReference, Reason, ResourceReference, Snapshot,
+    SnapshotStatus,
 };
 
 /// How many objects a chain may have.
@@ -146,7 +148,7 @@ impl Context {
         let snapshot = get(&caches.snapshots, namespace, &snapshot_name).ok_or_else(not_ready)?;
         let status = snapshot.status.as_ref();
         let current = status.is_some_and(|status| {
-            is_ready(&status.conditions) && status.digest.as_ref() == Some(&snapshot.spec.digest)
+            is_servable(status) && status.digest.as_ref() == Some(&snapshot.spec.digest)
         });
         if current {
             Ok(Source::Snapshot(snapshot))
@@ -224,6 +226,98 @@ impl Context {
         )))
     }
 
+    /// What of the chain behind `reference` has not yet caught up, if anything: an object that has
+    /// not looked at its spec, or whose result is of another version than what it is made of.
+    /// Rules of a new version must not meet files of an old one.
+    pub(super) fn lag(&self, reference: &ObjectReference, own: &str) -> Option<Waiting> {
+        let (mut reference, mut own) = (reference.clone(), own.to_owned());
+        for _ in 0..MAX_CHAIN {
+            let namespace = namespace_of(&reference, &own).to_owned();
+            let caches = &self.caches;
+            let name = &reference.name;
+            let next = match reference.kind.as_str() {
+                "Resource" => {
+                    let found = get(&caches.resources, &namespace, name)?;
+                    let version = self.reconciled_version(&found.spec.source_ref, &namespace);
+                    let (observed, applied, _) = found.progress();
+                    let is_current = version.is_none_or(|version| applied == Some(&version));
+                    let is_current = is_current && observed == found.metadata.generation;
+                    (
+                        is_current || found.is_suspended(),
+                        found.spec.source_ref.clone(),
+                    )
+                }
+                "Localization" => {
+                    let found = get(&caches.localizations, &namespace, name)?;
+                    let source = found.spec.mutation.source_ref.clone();
+                    (self.has_caught_up(&*found, &source, &namespace), source)
+                }
+                "Configuration" => {
+                    let found = get(&caches.configurations, &namespace, name)?;
+                    let source = found.spec.mutation.source_ref.clone();
+                    (self.has_caught_up(&*found, &source, &namespace), source)
+                }
+                _ => return None,
+            };
+            let (is_current, source) = next;
+            if !is_current {
+                let what = format!("{} {namespace}/{name}", reference.kind);
+                let message = format!("source ref not yet ready: {what} has not caught up yet");
+                return Some(Waiting::new(Reason::SourceRefNotReady, message));
+            }
+            reference = source;
+            own = namespace;
+        }
+        None
+    }
+
+    /// Whether the result of a mutation is of its present spec and of its source's version.
+    fn has_caught_up<K>(&self, object: &K, source: &ObjectReference, own: &str) -> bool
+    where
+        K: HasSnapshot + Reconcile,
+    {
+        let (observed, made_of, _) = object.progress();
+        let version = self.version_of(source, own);
+        let is_current = observed == object.meta().generation
+            && version.is_none_or(|version| made_of == Some(&version));
+        // Who suspends an object wants its result as it is.
+        is_current || object.is_suspended()
+    }
+
+    fn reconciled_version(&self, reference: &ObjectReference, own: &str) -> Option<String> {
+        let namespace = namespace_of(reference, own);
+        let found = get(&self.caches.component_versions, namespace, &reference.name)?;
+        found.status.as_ref()?.reconciled_version.clone()
+    }
+
+    /// The version of the component that the content of `reference` is of, where that is known.
+    fn version_of(&self, reference: &ObjectReference, own: &str) -> Option<String> {
+        let namespace = namespace_of(reference, own);
+        let (caches, name) = (&self.caches, &reference.name);
+        if reference.kind == "ComponentVersion" {
+            // Content of a component further below has that one's version.
+            let below = reference
+                .resource_ref
+                .as_ref()
+                .and_then(|found| found.reference_path.as_ref());
+            if below.is_some_and(|path| !path.is_empty()) {
+                return None;
+            }
+            return self.reconciled_version(reference, own);
+        }
+        let snapshot = match reference.kind.as_str() {
+            "Resource" => producer(&caches.resources, namespace, name),
+            "Localization" => producer(&caches.localizations, namespace, name),
+            "Configuration" => producer(&caches.configurations, namespace, name),
+            _ => return None,
+        };
+        let Producer::Published(snapshot) = snapshot else {
+            return None;
+        };
+        let found = get(&caches.snapshots, namespace, &snapshot)?;
+        found.spec.identity.get("component-version").cloned()
+    }
+
     fn permitted_namespace<'a>(
         &self,
         reference: &'a ObjectReference,
@@ -239,6 +333,14 @@ impl Context {
         }
         Ok(namespace)
     }
+}
+
+/// Whether a snapshot can be pulled, whatever else is under way.
+fn is_servable(status: &SnapshotStatus) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|found| found.type_ == "Ready" && found.status == "True")
 }
 
 /// An object whose result is a snapshot, and whether it has one yet.

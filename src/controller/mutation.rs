@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use serde_json::Value;
 
 use super::context::Context;
 use super::driver::Reconcile;
@@ -21,8 +20,8 @@ use super::triggers::HasSnapshot;
 use crate::api::{Configuration, Localization, MutationSpec, MutationStatus, Reason};
 use crate::edit::Missing;
 use crate::mutation::{
-    self, Configured, KnownImage, LoadedImages, Mode, MutationKind, Substitution, configure,
-    localize, reference_paths,
+    self, KnownImage, LoadedImages, Mode, MutationKind, SchemaPolicy, Substitution, Violation,
+    configure, localize, reference_paths,
 };
 use crate::ocm;
 use crate::pipeline::{Layer, Localized};
@@ -31,10 +30,9 @@ use crate::snapshot::Namespace;
 use error::{Error, Halt};
 use gather::{Input, Rules, input, rules};
 
-pub(super) use values::artifact_of;
+use values::Values;
 
-/// How many images that nothing covers the status lists.
-const MAX_UNCOVERED: usize = 100;
+pub(super) use values::artifact_of;
 
 const SOURCE_REF: &str = "spec.sourceRef";
 const CONFIG_REF: &str = "spec.configRef";
@@ -135,6 +133,9 @@ async fn try_mutate<K: Mutates>(
         let message = "spec.patchStrategicMerge is not supported: use spec.configRef".to_owned();
         return Err(Error::Unusable { message }.into());
     }
+    if let Some(waiting) = context.lag(&spec.source_ref, &own) {
+        return Err(Halt::Waiting(waiting));
+    }
     let input = input(context, &spec.source_ref, &own).await?;
     let values = values::values(context, spec, &own).await?;
     let namespace: Namespace = own
@@ -188,7 +189,7 @@ async fn by_rules(
     namespace: &Namespace,
     input: &Input,
     rules: Rules,
-    values: Option<Value>,
+    values: Option<Values>,
 ) -> Result<Changed, Error> {
     let mut notes = Vec::new();
     let mut remark = String::new();
@@ -204,19 +205,16 @@ async fn by_rules(
             localization(context, &rules).await?
         }
         Mode::Configure => {
-            let nothing = mutation::Configuration::default();
-            let configuration = rules.data.configuration.as_ref().unwrap_or(&nothing);
+            let configuration = rules.data.configuration.clone().unwrap_or_default();
             let policy = context.settings.config_schema;
             let Configured {
                 substitutions,
                 violations,
-            } = configure(configuration, values.as_ref(), policy)
-                .map_err(|source| Error::Configure { source })?;
+            } = configured(configuration, values, policy).await?;
             if !violations.is_empty() {
-                let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
                 let message = format!(
                     "the values violate the schema of the component: {}",
-                    listed.join("; ")
+                    violations.join("; ")
                 );
                 remark = format!("; {message}");
                 notes.push(Note {
@@ -241,6 +239,51 @@ async fn by_rules(
         notes,
         remark,
     })
+}
+
+/// What configuration writes, and what of the values the component's schema does not allow.
+struct Configured {
+    substitutions: Vec<Substitution>,
+    violations: Vec<String>,
+}
+
+/// Evaluates the rules on a thread that may be busy for a while. What a Secret holds is not shown:
+/// of its values only the places are told.
+async fn configured(
+    configuration: mutation::Configuration,
+    values: Option<Values>,
+    policy: SchemaPolicy,
+) -> Result<Configured, Error> {
+    let is_secret = values.as_ref().is_some_and(|values| values.is_secret);
+    let values = values.map(|values| values.value);
+    let work = move || configure(&configuration, values.as_ref(), policy);
+    let done = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|source| Error::Aborted { source })?;
+    let found = done.map_err(|source| match source {
+        mutation::Error::ViolateSchema { violations } if is_secret => Error::ConfigureSecret {
+            violations: told(&violations, is_secret).join("; "),
+        },
+        _ if is_secret => Error::ConfigureSecret {
+            violations: "an expression in them, or in the rules, cannot be evaluated".to_owned(),
+        },
+        source => Error::Configure { source },
+    })?;
+    Ok(Configured {
+        substitutions: found.substitutions,
+        violations: told(&found.violations, is_secret),
+    })
+}
+
+fn told(violations: &[Violation], is_secret: bool) -> Vec<String> {
+    let tell = |violation: &Violation| {
+        if is_secret {
+            violation.path.clone()
+        } else {
+            violation.to_string()
+        }
+    };
+    violations.iter().map(tell).collect()
 }
 
 /// Finds the images in the files by itself, and points those of the component at its copies.
@@ -279,8 +322,7 @@ async fn without_rules(
         .map_err(|source| Error::Substitute { source })?;
     let version = origin.component.descriptor.version.to_string();
     let (notes, remark) = uncovered_note(&found);
-    let mut uncovered = found.uncovered;
-    uncovered.truncate(MAX_UNCOVERED);
+    let uncovered = found.uncovered;
     Ok(Changed {
         layer: found.layer,
         identity: identity(&wanted, &origin, &version),
@@ -299,8 +341,7 @@ fn uncovered_note(found: &Localized) -> (Vec<Note>, String) {
     };
     let remark = format!(
         ": {} images localized, {} not covered by the component{unreadable}",
-        found.covered,
-        found.uncovered.len()
+        found.covered, found.not_covered
     );
     let notes = match found.uncovered.as_slice() {
         [] => Vec::new(),

@@ -88,6 +88,15 @@ pub(super) async fn origin(
     owner: &ComponentVersion,
     path: &[Identity],
 ) -> Result<Origin, Error> {
+    let found = walk(context, owner, path).await;
+    found.inspect_err(|error| context.credentials.refused(owner, error))
+}
+
+async fn walk(
+    context: &Context,
+    owner: &ComponentVersion,
+    path: &[Identity],
+) -> Result<Origin, Error> {
     let name = owner.name_any();
     // What was found before signatures were asked for is not used any more.
     let is_usable = |status: &&ComponentVersionStatus| {

@@ -9,8 +9,8 @@ use crate::api::{
     ComponentVersionStatus, FluxDeployerStatus, MutationStatus, Reason, ResourceStatus,
     SnapshotStatus, State,
 };
-use crate::components;
 use crate::registry;
+use crate::store;
 
 /// When to look at an object again after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,10 +181,22 @@ status!(
     FluxDeployerStatus
 );
 
-/// When to try again after a registry failed: as it says, else ever more seldom.
-pub(super) fn retry_of(error: &components::Error) -> Retry {
-    error
-        .registry()
+/// When to try again after something failed: as a registry says that is at the bottom of it, else
+/// ever more seldom.
+pub(super) fn retry_of(error: &(dyn StdError + 'static)) -> Retry {
+    registry::error_in(error)
         .and_then(registry::Error::retry_after)
         .map_or(Retry::Backoff, Retry::After)
+}
+
+/// Whether the content store is at the bottom of an error, and not what was asked of it.
+pub(super) fn is_storage_failure(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<store::Error>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }

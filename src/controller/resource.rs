@@ -10,12 +10,11 @@ use super::context::Context;
 use super::driver::Reconcile;
 use super::lookup::{Role, Unavailable};
 use super::origin::{self, Origin, origin, path_of, selector_of};
-use super::outcome::{Fault, Note, Outcome, Retry, Waiting, retry_of};
+use super::outcome::{Fault, Note, Outcome, Retry, Waiting, is_storage_failure, retry_of};
 use super::produce;
 use crate::api::{ComponentVersion, OcmResource, Reason, ResourceReference, ResourceStatus};
 use crate::ocm::{self, reference_path};
 use crate::pipeline;
-use crate::registry::Class;
 
 /// What can go wrong with a Resource.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +54,9 @@ impl Fault for Error {
             Self::MissingResourceRef | Self::Unusable { .. } => Reason::InvalidSpec,
             Self::Denied { .. } => Reason::AccessDenied,
             Self::Origin { source } => source.reason(),
+            Self::GetResource { source, .. } if is_storage_failure(source) => {
+                Reason::StorageOperationFailed
+            }
             Self::FindResource { .. } | Self::GetResource { .. } => Reason::GetResourceFailed,
             Self::Publish { source } => source.reason(),
         }
@@ -66,13 +68,8 @@ impl Fault for Error {
                 Retry::OnChange
             }
             Self::Origin { source } => source.retry(),
-            Self::GetResource {
-                source: pipeline::Error::Components(source),
-                ..
-            } => retry_of(source),
-            Self::FindResource { .. } | Self::GetResource { .. } | Self::Publish { .. } => {
-                Retry::Backoff
-            }
+            Self::GetResource { source, .. } => retry_of(source),
+            Self::FindResource { .. } | Self::Publish { .. } => Retry::Backoff,
         }
     }
 }
@@ -126,7 +123,7 @@ impl Reconcile for OcmResource {
             .resource(&origin.place, &origin.component, found.resource)
             .await
             .map_err(|source| {
-                forget_refused(context, &component, &source);
+                context.credentials.refused(&component, &source);
                 let resource = wanted.name.clone();
                 Error::GetResource {
                     resource,
@@ -176,21 +173,6 @@ fn renamed(waiting: Waiting) -> Waiting {
         _ => Reason::ComponentVersionNotReady,
     };
     Waiting { reason, ..waiting }
-}
-
-/// A password that was refused is read anew before the next try.
-pub(super) fn forget_refused(
-    context: &Context,
-    component: &ComponentVersion,
-    error: &pipeline::Error,
-) {
-    if let pipeline::Error::Components(error) = error
-        && error
-            .registry()
-            .is_some_and(|error| error.class() == Class::Unauthorized)
-    {
-        context.credentials.forget(component);
-    }
 }
 
 /// The version that was asked for, else that of the component that has the resource.

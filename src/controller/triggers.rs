@@ -19,7 +19,7 @@ use super::lookup::names;
 use super::mutation::artifact_of;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, MutationSpec,
-    OcmResource, RECONCILE_REQUEST, Reason, Snapshot, ValuesFrom, is_ready,
+    MutationStatus, OcmResource, RECONCILE_REQUEST, Reason, Snapshot, ValuesFrom, is_ready,
 };
 
 /// The queue of one kind's controller.
@@ -78,7 +78,7 @@ impl Triggers {
                 fingerprint(&(
                     status.map(|status| (&status.digest, &status.replicated_repository_url)),
                     status.map(|status| format!("{:?}", status.component_descriptor)),
-                    status.map(|status| ready_message(&status.conditions)),
+                    status.map(|status| ready_reason(&status.conditions)),
                 ))
             },
             notify: Box::new(move |object, _| triggers.readers_of(object)),
@@ -104,7 +104,7 @@ impl Triggers {
     pub(super) fn producer<K: Reconcile + HasSnapshot>(&self) -> Listener<K> {
         let triggers = self.clone();
         Listener {
-            fingerprint: |object| fingerprint(&object.snapshot_name()),
+            fingerprint: |object| fingerprint(&(object.snapshot_name(), object.progress())),
             notify: Box::new(move |object, _| triggers.readers_of(object)),
         }
     }
@@ -117,6 +117,7 @@ impl Triggers {
                 let status = object.status.as_ref();
                 fingerprint(&(
                     &object.spec.digest,
+                    &object.spec.identity,
                     status.map(|status| (&status.digest, &status.manifest_digest, &status.tag)),
                     status.map(|status| (&status.repository_url, is_ready(&status.conditions))),
                 ))
@@ -306,9 +307,9 @@ pub(super) fn content_is_missing(snapshot: &Snapshot) -> bool {
         .any(|found| found.reason == Reason::SnapshotContentMissing.as_str())
 }
 
-fn ready_message(conditions: &[Condition]) -> Option<(&str, &str)> {
+fn ready_reason(conditions: &[Condition]) -> Option<(&str, &str)> {
     let ready = conditions.iter().find(|found| found.type_ == "Ready")?;
-    Some((&ready.status, &ready.message))
+    Some((&ready.status, &ready.reason))
 }
 
 fn fingerprint(value: &impl Hash) -> u64 {
@@ -321,11 +322,23 @@ fn fingerprint(value: &impl Hash) -> u64 {
 pub(super) trait HasSnapshot {
     /// The name of the Snapshot object, once it has one.
     fn snapshot_name(&self) -> Option<&str>;
+
+    /// Which spec was looked at last, and of which versions the result was made.
+    fn progress(&self) -> (Option<i64>, Option<&str>, Option<&str>);
 }
 
 impl HasSnapshot for OcmResource {
     fn snapshot_name(&self) -> Option<&str> {
         self.status.as_ref()?.snapshot_name.as_deref()
+    }
+
+    fn progress(&self) -> (Option<i64>, Option<&str>, Option<&str>) {
+        let status = self.status.as_ref();
+        (
+            status.and_then(|status| status.observed_generation),
+            status.and_then(|status| status.last_applied_component_version.as_deref()),
+            status.and_then(|status| status.last_applied_resource_version.as_deref()),
+        )
     }
 }
 
@@ -333,10 +346,26 @@ impl HasSnapshot for Localization {
     fn snapshot_name(&self) -> Option<&str> {
         self.status.as_ref()?.snapshot_name.as_deref()
     }
+
+    fn progress(&self) -> (Option<i64>, Option<&str>, Option<&str>) {
+        progress_of(self.status.as_ref())
+    }
 }
 
 impl HasSnapshot for Configuration {
     fn snapshot_name(&self) -> Option<&str> {
         self.status.as_ref()?.snapshot_name.as_deref()
     }
+
+    fn progress(&self) -> (Option<i64>, Option<&str>, Option<&str>) {
+        progress_of(self.status.as_ref())
+    }
+}
+
+fn progress_of(status: Option<&MutationStatus>) -> (Option<i64>, Option<&str>, Option<&str>) {
+    (
+        status.and_then(|status| status.observed_generation),
+        status.and_then(|status| status.latest_source_version.as_deref()),
+        status.and_then(|status| status.latest_config_version.as_deref()),
+    )
 }

@@ -12,24 +12,43 @@ const METADATA: &str = "Chart.yaml";
 
 impl Pipeline {
     /// `layer` as a packed chart, if it is a chart: one that is packed already, or a folder with a
-    /// Chart.yaml at its root. Other layers stay as they are.
-    pub(super) async fn packed_chart(&self, namespace: &Namespace, layer: Layer) -> Result<Layer> {
+    /// Chart.yaml at its root. Other layers stay as they are. `says_chart` is what the resource says
+    /// of itself: its one folder is taken for that of a packed chart then.
+    pub(super) async fn packed_chart(
+        &self,
+        namespace: &Namespace,
+        layer: Layer,
+        says_chart: bool,
+    ) -> Result<Layer> {
         if layer.is_chart {
             return Ok(layer);
         }
-        let key = key(&json!(["chart of a folder", FORMAT, layer.digest]));
+        let key = key(&json!([
+            "chart of a folder",
+            FORMAT,
+            layer.digest,
+            says_chart
+        ]));
         let (limits, source) = (self.limits.clone(), layer);
         self.derive(namespace, key, move |store, mut sink| {
             let failed = |source| Error::Archive {
                 what: "the chart".to_owned(),
                 source,
             };
-            let is_metadata = |path: &EntryPath| path.as_str() == METADATA;
+            let is_metadata = |path: &EntryPath| {
+                path.as_str() == METADATA || says_chart && is_packed_metadata(path)
+            };
             let blob = open(store, &source.digest)?;
             let found = archive::find_file(blob, &limits, is_metadata).map_err(failed)?;
             let Some(found) = found else {
                 return Ok(source);
             };
+            if is_packed_metadata(&found.path) {
+                return Ok(Layer {
+                    is_chart: true,
+                    ..source
+                });
+            }
             let layout = Layout::Below(name_in(&found.content)?);
             let blob = open(store, &source.digest)?;
             archive::normalize(blob, &mut sink, &limits, &layout).map_err(failed)?;
@@ -47,22 +66,24 @@ impl Pipeline {
     pub(super) async fn chart_metadata(&self, digest: &Digest) -> Result<String> {
         let (limits, digest) = (self.limits.clone(), digest.clone());
         self.blocking(move |store| {
-            let is_metadata = |path: &EntryPath| {
-                path.as_str()
-                    .split_once('/')
-                    .is_some_and(|(_, file)| file == METADATA)
-            };
-            let found = archive::find_file(open(store, &digest)?, &limits, is_metadata).map_err(
-                |source| Error::Archive {
-                    what: "the chart".to_owned(),
-                    source,
-                },
-            )?;
+            let chart = open(store, &digest)?;
+            let found = archive::find_file(chart, &limits, is_packed_metadata);
+            let found = found.map_err(|source| Error::Archive {
+                what: "the chart".to_owned(),
+                source,
+            })?;
             let found = found.ok_or(Error::NoChart)?;
             String::from_utf8(found.content).map_err(|_| Error::NoChart)
         })
         .await
     }
+}
+
+/// Whether a packed chart has its Chart.yaml there: in the one folder at its top.
+fn is_packed_metadata(path: &EntryPath) -> bool {
+    path.as_str()
+        .split_once('/')
+        .is_some_and(|(_, file)| file == METADATA)
 }
 
 /// The chart's name as a folder.

@@ -4,7 +4,7 @@ use super::SOURCE_REF;
 use super::values::ValuesError;
 use crate::api::Reason;
 use crate::controller::lookup::Unavailable;
-use crate::controller::outcome::{Fault, Retry, Waiting, retry_of};
+use crate::controller::outcome::{Fault, Retry, Waiting, is_storage_failure, retry_of};
 use crate::controller::{origin, produce};
 use crate::mutation;
 use crate::ocm;
@@ -55,6 +55,14 @@ pub(in crate::controller) enum Error {
     )]
     Configure { source: mutation::Error },
 
+    #[error(
+        "failed to reconcile mutation object: the values of the Secret do not fit: {violations}"
+    )]
+    ConfigureSecret { violations: String },
+
+    #[error("the work was broken off")]
+    Aborted { source: tokio::task::JoinError },
+
     #[error("failed to reconcile mutation object")]
     Substitute { source: pipeline::Error },
 
@@ -69,6 +77,11 @@ impl Fault for Error {
             Self::Unusable { .. }
             | Self::MissingResourceRef { .. }
             | Self::ParseNamespace { .. } => Reason::InvalidSpec,
+            Self::GetResource { source, .. } | Self::Substitute { source }
+                if is_storage_failure(source) =>
+            {
+                Reason::StorageOperationFailed
+            }
             Self::Origin {
                 field: SOURCE_REF, ..
             }
@@ -85,9 +98,11 @@ impl Fault for Error {
                 Reason::SourceNotATarArchive
             }
             Self::Values { .. } => Reason::ValuesNotReady,
-            Self::Localize { .. } | Self::Configure { .. } | Self::Substitute { .. } => {
-                Reason::ReconcileMutationObjectFailed
-            }
+            Self::Localize { .. }
+            | Self::Configure { .. }
+            | Self::ConfigureSecret { .. }
+            | Self::Aborted { .. }
+            | Self::Substitute { .. } => Reason::ReconcileMutationObjectFailed,
             Self::Publish { source } => source.reason(),
         }
     }
@@ -99,16 +114,13 @@ impl Fault for Error {
             | Self::MissingResourceRef { .. }
             | Self::ParseNamespace { .. } => Retry::OnChange,
             Self::Origin { source, .. } => source.retry(),
-            Self::GetResource {
-                source: pipeline::Error::Components(source),
-                ..
-            } => retry_of(source),
+            Self::GetResource { source, .. } | Self::Substitute { source } => retry_of(source),
+            Self::Values { source } => retry_of(source),
             Self::FindResource { .. }
-            | Self::GetResource { .. }
-            | Self::Values { .. }
             | Self::Localize { .. }
             | Self::Configure { .. }
-            | Self::Substitute { .. }
+            | Self::ConfigureSecret { .. }
+            | Self::Aborted { .. }
             | Self::Publish { .. } => Retry::Backoff,
         }
     }

@@ -10,7 +10,7 @@ use crate::chain::chain;
 use crate::controller::context::Context;
 use crate::controller::lookup::{Role, Source};
 use crate::controller::origin::{Origin, origin, path_of, selector_of};
-use crate::controller::resource::{forget_refused, identity};
+use crate::controller::resource::identity;
 use crate::controller::snapshot::repository_of;
 use crate::mutation::ConfigData;
 use crate::ocm;
@@ -64,7 +64,7 @@ pub(super) async fn input(
 }
 
 /// The layer of a snapshot; one whose content has gone is being made again.
-async fn layer_of(context: &Context, snapshot: &Snapshot) -> Result<Layer, Halt> {
+pub(super) async fn layer_of(context: &Context, snapshot: &Snapshot) -> Result<Layer, Halt> {
     let failed = |source| Halt::from(Error::Substitute { source });
     let digest = snapshot
         .spec
@@ -138,7 +138,7 @@ fn failed_to_get(
     field: &'static str,
     source: pipeline::Error,
 ) -> Error {
-    forget_refused(context, component, &source);
+    context.credentials.refused(component, &source);
     Error::GetResource { field, source }
 }
 

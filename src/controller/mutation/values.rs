@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use serde_json::{Map, Value};
 
 use super::error::{Error, Halt};
-use super::gather::{resource, resource_ref};
+use super::gather::{layer_of, resource, resource_ref};
 use crate::api::{FluxSource, MutationSpec, ObjectReference, Reason, ValuesFrom, flux};
 use crate::controller::context::Context;
 use crate::controller::lookup::{Role, Source, Unavailable};
@@ -24,6 +24,9 @@ use crate::registry;
 /// Why values cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::controller) enum ValuesError {
+    #[error("{message}: create it")]
+    Missing { message: String },
+
     #[error("failed to get {kind} {namespace}/{name}")]
     Get {
         kind: &'static str,
@@ -71,12 +74,18 @@ pub(in crate::controller) enum ValuesError {
 
 const VALUES_FROM: &str = "spec.valuesFrom.sourceRef";
 
+/// Configuration values, and whether they may be shown.
+pub(super) struct Values {
+    pub(super) value: Value,
+    pub(super) is_secret: bool,
+}
+
 /// The values that the object is configured with, if it names any.
 pub(super) async fn values(
     context: &Context,
     spec: &MutationSpec,
     own: &str,
-) -> Result<Option<Value>, Halt> {
+) -> Result<Option<Values>, Halt> {
     let inline = spec.values.as_ref().filter(|values| !values.is_null());
     let nothing = ValuesFrom::default();
     let from = spec.values_from.as_ref().unwrap_or(&nothing);
@@ -111,6 +120,7 @@ pub(super) async fn values(
             let data = config_map(&context.client, &source.source_ref.name, own).await?;
             let place = Keyed {
                 kind: "ConfigMap",
+                is_watched: true,
                 own,
                 name: &source.source_ref.name,
             };
@@ -131,6 +141,7 @@ pub(super) async fn values(
             let data = secret(&context.client, &source.source_ref.name, own).await?;
             let place = Keyed {
                 kind: "Secret",
+                is_watched: false,
                 own,
                 name: &source.source_ref.name,
             };
@@ -148,9 +159,17 @@ pub(super) async fn values(
                 ..
             },
         ) => referenced_values(context, source, own).await?,
-        _ => return Ok(inline.cloned()),
+        _ => {
+            return Ok(inline.cloned().map(|value| Values {
+                value,
+                is_secret: false,
+            }));
+        }
     };
-    Ok(Some(Value::Object(values)))
+    Ok(Some(Values {
+        value: Value::Object(values),
+        is_secret: chosen == ValuesSource::SecretSource,
+    }))
 }
 
 type Data = BTreeMap<String, Vec<u8>>;
@@ -189,6 +208,7 @@ async fn secret(client: &Client, name: &str, own: &str) -> Result<Option<Data>, 
 /// An object whose data has a document of values under a key.
 struct Keyed<'a> {
     kind: &'static str,
+    is_watched: bool,
     own: &'a str,
     name: &'a str,
 }
@@ -202,13 +222,23 @@ impl Keyed<'_> {
         sub_path: Option<&str>,
         optional: Option<bool>,
     ) -> Result<Map<String, Value>, Halt> {
-        let Self { kind, own, name } = self;
+        let Self {
+            kind,
+            is_watched,
+            own,
+            name,
+        } = self;
         let Some(data) = data else {
             if optional.unwrap_or_default() {
                 return Ok(Map::new());
             }
             let message = format!("{kind} {own}/{name}, named by spec.valuesFrom, does not exist");
-            return Err(Halt::Waiting(Waiting::new(Reason::ValuesNotReady, message)));
+            // ConfigMaps are watched; Secrets are not, and have to be asked for again.
+            return Err(if *is_watched {
+                Halt::Waiting(Waiting::new(Reason::ValuesNotReady, message))
+            } else {
+                failed(ValuesError::Missing { message })
+            });
         };
         let Some(text) = data.get(key) else {
             let found = data
@@ -246,14 +276,8 @@ async fn referenced_values(
                 .await
         }
         Source::Snapshot(snapshot) => {
-            let digest = snapshot.spec.digest.parse().map_err(|source| {
-                let source = pipeline::Error::ParseDigest { source };
-                failed(ValuesError::ReadArtifact {
-                    place: place.clone(),
-                    source,
-                })
-            })?;
-            context.pipeline.only_file(&digest).await
+            let layer = layer_of(context, &snapshot).await?;
+            context.pipeline.only_file(&layer.digest).await
         }
     };
     let text = text.map_err(|source| {
