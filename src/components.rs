@@ -8,6 +8,7 @@ mod artifact;
 mod content;
 mod error;
 mod reader;
+mod signed;
 
 use std::sync::Arc;
 
@@ -41,6 +42,9 @@ pub struct Place {
     pub credentials: Arc<Credentials>,
     /// The namespace of that object: what it fetched is not given to others.
     pub namespace: Namespace,
+    /// Whether only content is given out that the descriptor records a digest of: its signature
+    /// was verified, and what has no digest in it was not signed.
+    pub signed_only: bool,
 }
 
 /// A component version in a tree of references.
@@ -52,6 +56,12 @@ pub struct Resolved {
     pub path: Vec<crate::ocm::Identity>,
     /// The extra identity of the reference by which it was reached.
     pub extra_identity: crate::ocm::Identity,
+}
+
+impl AsRef<Descriptor> for Resolved {
+    fn as_ref(&self) -> &Descriptor {
+        &self.component.descriptor
+    }
 }
 
 /// Reads component versions.

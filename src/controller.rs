@@ -22,6 +22,7 @@ mod lookup;
 mod mutation;
 mod origin;
 mod outcome;
+mod pinning;
 mod produce;
 mod resource;
 mod snapshot;
@@ -59,6 +60,7 @@ use informer::{Informer, Listed};
 use triggers::{Queue, Triggers};
 
 pub use context::{OnRepublish, Settings};
+pub use pinning::PinImages;
 
 /// The one field manager of everything that is written, and the controller's name in events.
 const FIELD_MANAGER: &str = "ocm-controller";

@@ -4,7 +4,8 @@
 //! by [`ComponentName`], [`Constraint`] and [`OcmRepository`]; the artifact that its tag names is
 //! read by [`ComponentManifest`] and [`read_descriptor`]; in the [`Descriptor`] a
 //! [`ResourceSelector`] finds the resource, and [`location`] says where its image is pulled from.
-//! [`Walk`] visits the components that a component refers to.
+//! [`Walk`] visits the components that a component refers to, and [`signature::verify`] tells
+//! whether all of it is what somebody signed.
 
 mod access;
 mod artifact;
@@ -20,8 +21,10 @@ mod image;
 mod labels;
 mod name;
 mod names;
+mod normalise;
 mod repository;
 mod selector;
+pub mod signature;
 mod version;
 mod walk;
 
@@ -40,9 +43,10 @@ pub use descriptor::{
 };
 pub use error::{Error, Result};
 pub use identity::Identity;
-pub use image::location;
+pub use image::{location, pinned_location};
 pub use name::ComponentName;
 pub use names::{descriptor_name, reference_path, snapshot_name};
+pub use normalise::Normalisation;
 pub use repository::OcmRepository;
 pub use selector::{FoundResource, ResourceSelector};
 pub use version::Version;

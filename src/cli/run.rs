@@ -16,7 +16,7 @@ use tracing::info;
 
 use crate::archive::Limits;
 use crate::components::Components;
-use crate::controller::{Controllers, OnRepublish, Settings};
+use crate::controller::{Controllers, OnRepublish, PinImages, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
@@ -90,6 +90,10 @@ pub(super) struct RunArguments {
     /// What to do where configuration values violate the component's schema.
     #[arg(long, value_enum, default_value_t = SchemaPolicy::Warn)]
     config_schema: SchemaPolicy,
+
+    /// Which images are written with their digest (`name:tag@sha256:…`).
+    #[arg(long, value_enum, default_value_t = PinImages::Verified)]
+    pin_images: PinImages,
 
     /// Let a localization rule create the path that it names.
     #[arg(long)]
@@ -268,6 +272,7 @@ impl RunArguments {
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             on_republish: self.on_republish,
             config_schema: self.config_schema,
+            pin_images: self.pin_images,
             lenient_localization: self.lenient_localization,
         }
     }

@@ -3,13 +3,16 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::content::{Content, Piece};
-use super::{Components, Error, Place, Result};
+use super::{Components, Error, Place, Result, signed};
 use crate::oci::{Digest, json as strict_json};
 use crate::ocm::{BlobDescriptor, MAX_MANIFEST, Resource};
-use crate::registry::{self, ImageIndex, ImageManifest, Reference, RegistryRepository, media_type};
+use crate::registry::{
+    self, ImageIndex, ImageManifest, Manifest, Reference, RegistryRepository, media_type,
+};
 use crate::snapshot::ContentKind;
 
 /// The configurations of container images: their layers are a file system, not content.
@@ -24,14 +27,6 @@ const MAX_MANIFESTS: usize = 1_000;
 /// How a tar archive is laid out, in bytes.
 const TAR_BLOCK: u64 = 512;
 
-/// A manifest by its digest, as it was pulled.
-struct Pulled {
-    media_type: String,
-    digest: Digest,
-    bytes: Vec<u8>,
-    content: registry::Content,
-}
-
 impl Components {
     /// The content of the artifact that `reference` names in `repository`.
     pub(super) async fn artifact(
@@ -42,6 +37,7 @@ impl Components {
         reference: &Reference,
     ) -> Result<Content> {
         let top = self.pull(place, resource, &repository, reference).await?;
+        signed::check_manifest(place, resource, &top)?;
         if let registry::Content::Image(image) = &top.content
             && let Some(layer) = only_content(image)
         {
@@ -56,7 +52,7 @@ impl Components {
         place: &Place,
         resource: &Resource,
         repository: RegistryRepository,
-        top: Pulled,
+        top: Manifest,
     ) -> Result<Content> {
         let index = json!({"schemaVersion": 2, "manifests": [
             {"mediaType": top.media_type, "digest": top.digest, "size": top.bytes.len()}]});
@@ -93,7 +89,7 @@ impl Components {
                     }
                 }
             }
-            layout.add_manifest(&manifest.digest, manifest.bytes);
+            layout.add_manifest(&manifest.digest, manifest.bytes.to_vec());
         }
         Ok(Content::of_layout(repository, &identity, layout.finish()))
     }
@@ -106,7 +102,7 @@ impl Components {
         resource: &Resource,
         repository: &RegistryRepository,
         reference: &Reference,
-    ) -> Result<Pulled> {
+    ) -> Result<Manifest> {
         if let Reference::Digest(digest) = reference
             && let Some(bytes) = self.kept(place, repository, digest, MAX_MANIFEST).await?
             && let Some(pulled) = reread(digest, &bytes)
@@ -121,18 +117,13 @@ impl Components {
         })?;
         self.keep(place, repository, &manifest.digest, manifest.bytes.clone())
             .await?;
-        Ok(Pulled {
-            media_type: manifest.media_type,
-            digest: manifest.digest,
-            bytes: manifest.bytes.to_vec(),
-            content: manifest.content,
-        })
+        Ok(manifest)
     }
 }
 
 /// Reads a manifest again that was checked when it was pulled. One that does not name its own
 /// media type is pulled again.
-fn reread(digest: &Digest, bytes: &[u8]) -> Option<Pulled> {
+fn reread(digest: &Digest, bytes: &Bytes) -> Option<Manifest> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Named {
@@ -147,10 +138,10 @@ fn reread(digest: &Digest, bytes: &[u8]) -> Option<Pulled> {
             strict_json::from_slice::<ImageManifest>(bytes).ok()?,
         ))
     };
-    Some(Pulled {
+    Some(Manifest {
         media_type,
         digest: digest.clone(),
-        bytes: bytes.to_vec(),
+        bytes: bytes.clone(),
         content,
     })
 }

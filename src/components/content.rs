@@ -1,6 +1,6 @@
 //! The content of a resource: where it is, by digest.
 
-use super::{Components, Error, Place, Result, endpoint, scheme};
+use super::{Components, Error, Place, Result, endpoint, scheme, signed};
 use crate::oci::{Digest, Hasher, ImageReference};
 use crate::ocm::{Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location};
 use crate::registry::{self, Reference, RegistryRepository};
@@ -45,12 +45,14 @@ impl Components {
             resource: resource.identity(),
             source,
         };
+        signed::require_digest(place, resource)?;
         match resource.access.typed().map_err(failed)? {
             Access::LocalBlob(blob) => {
                 let (_, repository) = self.client(place, &component.descriptor.name)?;
                 match component.local_blob(resource, &blob).map_err(failed)? {
                     BlobLocation::Blobs(blobs) => {
                         check_digest(resource, &blobs)?;
+                        signed::refuse_artifact_set(place, resource)?;
                         Ok(Content::of_blobs(repository, blobs))
                     }
                     BlobLocation::Manifest(digest) => {
@@ -60,16 +62,11 @@ impl Components {
                 }
             }
             Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
-                let reference = location(component, resource).map_err(failed)?;
-                let repository = Self::repository_of(place, &reference, resource)?;
-                let pinned = reference
-                    .digest()
-                    .cloned()
-                    .or_else(|| manifest_digest(resource));
-                let wanted = match (pinned, reference.tag()) {
-                    (Some(digest), _) => Reference::Digest(digest),
-                    (None, Some(tag)) => Reference::Tag(tag.clone()),
-                    (None, None) => Reference::Tag(latest()),
+                let image = location(component, resource).map_err(failed)?;
+                let repository = Self::repository_of(place, &image, resource)?;
+                let wanted = match (reference(&image), manifest_digest(resource)) {
+                    (Reference::Tag(_), Some(digest)) => Reference::Digest(digest),
+                    (wanted, _) => wanted,
                 };
                 self.artifact(place, resource, repository, &wanted).await
             }
@@ -80,7 +77,7 @@ impl Components {
         }
     }
 
-    fn repository_of(
+    pub(super) fn repository_of(
         place: &Place,
         reference: &ImageReference,
         resource: &Resource,
@@ -164,6 +161,11 @@ fn manifest_digest(resource: &Resource) -> Option<Digest> {
         .then(|| spec.digest())?
 }
 
-fn latest() -> crate::oci::Tag {
-    "latest".parse().expect("a tag by its grammar")
+/// What is asked of a registry for an image, as its reference stands.
+pub(super) fn reference(image: &ImageReference) -> Reference {
+    match (image.digest(), image.tag()) {
+        (Some(digest), _) => Reference::Digest(digest.clone()),
+        (None, Some(tag)) => Reference::Tag(tag.clone()),
+        (None, None) => Reference::Tag("latest".parse().expect("a tag by its grammar")),
+    }
 }

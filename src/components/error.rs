@@ -109,6 +109,31 @@ pub enum Error {
         found: crate::oci::Digest,
     },
 
+    /// The component version is not what was signed.
+    #[error("the signatures do not hold")]
+    Signature {
+        /// What does not fit.
+        source: ocm::signature::Error,
+    },
+
+    /// Signatures do not cover the content, or it cannot be compared with what they cover.
+    #[error("resource {resource} is not used, since signatures are required: {problem}")]
+    Unsigned {
+        /// The resource.
+        resource: Identity,
+        /// What is missing.
+        problem: &'static str,
+    },
+
+    /// Content could not be read to its end.
+    #[error("failed to read the content of resource {resource}")]
+    Hash {
+        /// The resource.
+        resource: Identity,
+        /// What does not fit.
+        source: std::io::Error,
+    },
+
     /// The component's name gives no repository name.
     #[error("failed to name the repository of component {component}")]
     NameRepository {
@@ -169,6 +194,9 @@ impl Error {
             | Self::UnsupportedAccess { .. }
             | Self::TooManyManifests { .. }
             | Self::DigestMismatch { .. }
+            | Self::Signature { .. }
+            | Self::Unsigned { .. }
+            | Self::Hash { .. }
             | Self::NameRepository { .. }
             | Self::Store { .. }
             | Self::Aborted { .. } => None,

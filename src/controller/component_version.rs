@@ -1,14 +1,16 @@
-//! ComponentVersion: gather (credentials, tags, descriptors) -> choose (pure) -> publish
-//! (ComponentDescriptors, status).
+//! ComponentVersion: gather (credentials, keys, tags, descriptors) -> choose, verify (pure) ->
+//! publish (ComponentDescriptors, status).
 
 mod choose;
 mod descriptors;
+pub(super) mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
 
+use self::verify::Accepted;
 use super::apply;
 use super::context::{Context, OnRepublish};
 use super::credentials;
@@ -55,12 +57,22 @@ pub(super) enum Error {
         found: String,
     },
 
-    #[error(
-        "failed to verify {component} with constraint {constraint}: spec.verify is set, and this version of the controller cannot verify signatures yet; nothing is deployed"
-    )]
+    #[error("failed to verify {component} with constraint {constraint}")]
     Verify {
         component: String,
         constraint: String,
+        source: verify::Error,
+    },
+
+    #[error(
+        "failed to verify {component} with constraint {constraint}: none of its versions is what was signed (tried: {tried})"
+    )]
+    NoneVerifies {
+        component: String,
+        constraint: String,
+        tried: String,
+        /// Why the newest one is not.
+        source: verify::Error,
     },
 
     #[error(
@@ -95,7 +107,7 @@ impl Fault for Error {
             | Self::NoMatch { .. } => Reason::CheckVersionFailed,
             Self::ParseSpec { .. } | Self::ParseNamespace { .. } => Reason::InvalidSpec,
             Self::ReadCredentials { .. } => Reason::AuthenticatedContextCreationFailed,
-            Self::Verify { .. } => Reason::ComponentVerificationFailed,
+            Self::Verify { .. } | Self::NoneVerifies { .. } => Reason::ComponentVerificationFailed,
             Self::Replicate { .. } => Reason::TransferFailed,
             Self::ReadVersion { .. } => Reason::ComponentVersionInvalid,
             Self::FollowReferences { .. } => Reason::ParseReferencesFailed,
@@ -105,10 +117,10 @@ impl Fault for Error {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::ParseSpec { .. }
-            | Self::ParseNamespace { .. }
-            | Self::Verify { .. }
-            | Self::Replicate { .. } => Retry::OnChange,
+            Self::ParseSpec { .. } | Self::ParseNamespace { .. } | Self::Replicate { .. } => {
+                Retry::OnChange
+            }
+            Self::Verify { source, .. } | Self::NoneVerifies { source, .. } => source.retry(),
             Self::ReadCredentials { .. } | Self::NoMatch { .. } => Retry::Backoff,
             Self::CheckVersion { source, .. }
             | Self::ReadVersion { source, .. }
@@ -130,6 +142,23 @@ struct Chosen {
     version: Version,
     digest: Digest,
     notes: Vec<Note>,
+    /// Newer versions that do not verify.
+    refused: Vec<Version>,
+}
+
+impl Chosen {
+    /// The condition's message.
+    fn message(&self) -> String {
+        let applied = format!("Applied version: {}", self.version);
+        if self.refused.is_empty() {
+            return applied;
+        }
+        let refused: Vec<_> = self.refused.iter().map(Version::as_str).collect();
+        format!(
+            "{applied} (not verified and so not used: {})",
+            refused.join(", ")
+        )
+    }
 }
 
 impl Reconcile for ComponentVersion {
@@ -152,17 +181,27 @@ impl Reconcile for ComponentVersion {
     async fn reconcile(&self, context: &Context) -> Result<Outcome<ComponentVersionStatus>, Error> {
         let wanted = self.wanted()?;
         let place = self.place(context, &wanted).await?;
-        let chosen = self.choose(context, &place, &wanted).await?;
-        let closure = self.closure(context, &place, &wanted, &chosen).await?;
-        self.publish(context, &closure).await?;
+        let signers = verify::signers(self, context)
+            .await
+            .map_err(|source| verify::failed(self, source))?;
+        let (chosen, accepted) = if signers.is_empty() {
+            let chosen = self.choose(context, &place, &wanted).await?;
+            let closure = self.closure(context, &place, &wanted, &chosen).await?;
+            (chosen, Accepted::NotAsked(closure))
+        } else {
+            self.choose_verified(context, &place, &wanted, &signers)
+                .await?
+        };
+        self.publish(context, &accepted).await?;
         let status = ComponentVersionStatus {
-            component_descriptor: descriptors::tree(self, &closure),
+            component_descriptor: descriptors::tree(self, accepted.closure()),
             reconciled_version: Some(chosen.version.to_string()),
             digest: Some(chosen.digest.to_string()),
+            verified: accepted.is_verified(),
             replicated_repository_url: Some(self.spec.repository.url.clone()),
             ..self.status.clone().unwrap_or_default()
         };
-        let message = format!("Applied version: {}", chosen.version);
+        let message = chosen.message();
         let about = format!("{}:{}", wanted.component, chosen.version);
         Ok(Outcome::ready(status, message)
             .again_after(self.spec.interval.into())
@@ -174,16 +213,6 @@ impl Reconcile for ComponentVersion {
 impl ComponentVersion {
     fn wanted(&self) -> Result<Wanted, Error> {
         let spec = &self.spec;
-        if spec
-            .verify
-            .as_ref()
-            .is_some_and(|signatures| !signatures.is_empty())
-        {
-            return Err(Error::Verify {
-                component: spec.component.clone(),
-                constraint: self.constraint(),
-            });
-        }
         if spec.destination.is_some() {
             return Err(Error::Replicate {
                 component: spec.component.clone(),
@@ -218,35 +247,64 @@ impl ComponentVersion {
         place(self, wanted.repository.clone(), credentials)
     }
 
-    /// Chooses the version, and resolves its tag: from here on there are only digests.
+    /// Chooses the version.
     async fn choose(
         &self,
         context: &Context,
         place: &Place,
         wanted: &Wanted,
     ) -> Result<Chosen, Error> {
-        let components = context.pipeline.components();
-        let check = |source| Error::CheckVersion {
-            component: self.spec.component.clone(),
-            constraint: self.constraint(),
-            source,
-        };
-        let available = components
-            .versions(place, &wanted.component)
-            .await
-            .map_err(check)?;
+        let available = self.available(context, place, wanted).await?;
         let current = self.in_use(wanted);
         let (version, is_listed) = choose::choose(
             &wanted.constraint,
             current.as_ref().map(|(version, _)| version),
             &available,
         )
-        .ok_or_else(|| Error::NoMatch {
+        .ok_or_else(|| self.no_match(&available))?;
+        self.take(context, place, wanted, version, is_listed).await
+    }
+
+    fn no_match(&self, available: &[Version]) -> Error {
+        Error::NoMatch {
             component: self.spec.component.clone(),
             constraint: self.constraint(),
-            found: choose::summary(&available),
-        })?;
-        let kept = current
+            found: choose::summary(available),
+        }
+    }
+
+    fn check_failed(&self, source: components::Error) -> Error {
+        Error::CheckVersion {
+            component: self.spec.component.clone(),
+            constraint: self.constraint(),
+            source,
+        }
+    }
+
+    async fn available(
+        &self,
+        context: &Context,
+        place: &Place,
+        wanted: &Wanted,
+    ) -> Result<Vec<Version>, Error> {
+        let components = context.pipeline.components();
+        components
+            .versions(place, &wanted.component)
+            .await
+            .map_err(|source| self.check_failed(source))
+    }
+
+    /// Resolves the tag of a version: from here on there are only digests.
+    async fn take(
+        &self,
+        context: &Context,
+        place: &Place,
+        wanted: &Wanted,
+        version: Version,
+        is_listed: bool,
+    ) -> Result<Chosen, Error> {
+        let kept = self
+            .in_use(wanted)
             .filter(|(current, _)| *current == version)
             .map(|(_, digest)| digest);
         if let (false, Some(digest)) = (is_listed, kept.clone()) {
@@ -260,17 +318,20 @@ impl ComponentVersion {
                 version,
                 digest,
                 notes: vec![note],
+                refused: Vec::new(),
             });
         }
+        let components = context.pipeline.components();
         let found = components
             .resolve(place, &wanted.component, &version)
             .await
-            .map_err(check)?;
+            .map_err(|source| self.check_failed(source))?;
         let (digest, notes) = settle(context.settings.on_republish, &version, kept, found);
         Ok(Chosen {
             version,
             digest,
             notes,
+            refused: Vec::new(),
         })
     }
 
@@ -313,8 +374,8 @@ impl ComponentVersion {
             })
     }
 
-    async fn publish(&self, context: &Context, closure: &[Resolved]) -> Result<(), Error> {
-        for resolved in closure {
+    async fn publish(&self, context: &Context, accepted: &Accepted) -> Result<(), Error> {
+        for resolved in accepted.closure() {
             let object = descriptors::object(self, resolved);
             let name = object.name_any();
             descriptors::write(self, context, &object)
@@ -340,6 +401,7 @@ pub(super) fn place(
         repository,
         credentials,
         namespace,
+        signed_only: verify::is_asked(component),
     })
 }
 

@@ -9,6 +9,7 @@ use super::apply::Applier;
 use super::credentials::CredentialCache;
 use super::driver::Memories;
 use super::events::Events;
+use super::pinning::PinImages;
 use super::triggers::Queue;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
@@ -32,6 +33,8 @@ pub struct Settings {
     pub on_republish: OnRepublish,
     /// What to do where configuration values violate the component's schema.
     pub config_schema: SchemaPolicy,
+    /// Which images are written with their digest.
+    pub pin_images: PinImages,
     /// Whether a localization rule may create the path that it names.
     pub lenient_localization: bool,
 }

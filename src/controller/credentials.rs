@@ -170,7 +170,8 @@ impl CredentialCache {
         Ok(())
     }
 
-    async fn secret(
+    /// The data of a Secret, read now. `named_by` says in messages what named it.
+    pub(super) async fn secret(
         &self,
         namespace: &str,
         name: &str,

@@ -338,7 +338,10 @@ async fn localization(context: &Context, rules: &Rules) -> Result<Vec<Substituti
     };
     let images = LoadedImages {
         components: &components,
-        reference: |component: &_, resource: &_| Ok(ocm::location(component, resource)?),
+        reference: |component: &_, resource: &_| {
+            let pins = context.settings.pin_images;
+            pins.reference(component, resource, rules.origin.place.signed_only)
+        },
     };
     localize(&rules.data.localization, &images, missing)
         .map_err(|source| Error::Localize { source })

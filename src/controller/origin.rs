@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
 
-use super::component_version::place;
+use super::component_version::{place, verify};
 use super::context::Context;
 use super::credentials;
 use super::outcome::{Fault, Retry, retry_of};
-use crate::api::{ComponentVersion, DescriptorReference, Reason, ResourceReference};
+use crate::api::{
+    ComponentVersion, ComponentVersionStatus, DescriptorReference, Reason, ResourceReference,
+};
 use crate::components::{self, Place};
 use crate::oci::Digest;
 use crate::ocm::{self, Identity, ReadComponent, ResourceSelector};
@@ -16,7 +18,7 @@ use crate::ocm::{self, Identity, ReadComponent, ResourceSelector};
 /// Why a component cannot be read again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("ComponentVersion {name} has no version yet")]
+    #[error("ComponentVersion {name} has no version yet that can be used")]
     NotReady { name: String },
 
     #[error(
@@ -87,7 +89,11 @@ pub(super) async fn origin(
     path: &[Identity],
 ) -> Result<Origin, Error> {
     let name = owner.name_any();
-    let status = owner.status.as_ref();
+    // What was found before signatures were asked for is not used any more.
+    let is_usable = |status: &&ComponentVersionStatus| {
+        status.verified == Some(true) || !verify::is_asked(owner)
+    };
+    let status = owner.status.as_ref().filter(is_usable);
     let tree = status
         .and_then(|status| status.component_descriptor.as_ref())
         .ok_or_else(|| Error::NotReady { name: name.clone() })?;

@@ -3,7 +3,7 @@
 use super::{
     Access, BlobLocation, Error, LocalBlob, OciBlob, RawAccess, ReadComponent, Resource, Result,
 };
-use crate::oci::ImageReference;
+use crate::oci::{Algorithm, ImageReference};
 
 /// The reference by which the image of `resource` can be pulled, as its access gives it.
 ///
@@ -17,6 +17,32 @@ pub fn location(component: &ReadComponent, resource: &Resource) -> Result<ImageR
             None => inside(component, resource, &blob),
         },
         _ => outside(component, resource, &resource.access),
+    }
+}
+
+/// The reference of the image of `resource` with the digest that the component records of it, which
+/// is the one that signatures cover.
+///
+/// An error where it records none, and where the access names another digest.
+pub fn pinned_location(component: &ReadComponent, resource: &Resource) -> Result<ImageReference> {
+    let reference = location(component, resource)?;
+    let wrong = |problem: String| Error::Locate {
+        resource: resource.identity(),
+        problem,
+    };
+    let recorded = resource
+        .content_digest()
+        .filter(|digest| digest.algorithm() == Algorithm::Sha256)
+        .ok_or_else(|| {
+            wrong(format!(
+                "{reference} cannot be pinned, since the component records no SHA-256 digest of it"
+            ))
+        })?;
+    match reference.digest() {
+        Some(named) if *named != recorded => Err(wrong(format!(
+            "its access names {reference}, the component records digest {recorded}"
+        ))),
+        _ => Ok(reference.pinned(recorded)),
     }
 }
 
@@ -147,6 +173,37 @@ mod tests {
             );
             assert_eq!(located(&component, &[]), expected);
         }
+    }
+
+    #[test]
+    fn b55_pinned_image_has_the_recorded_digest_or_none_is_given() {
+        let name = "ghcr.io/phoban01/air-gapped/stefanprodan/podinfo:6.3.5";
+        let component = read(
+            "registry/phoban01-air-gapped",
+            "ghcr.io/phoban01/air-gapped",
+            PODINFO,
+            "6.3.5",
+        );
+        let pinned = |access: Option<&str>, change: fn(&mut Resource)| {
+            let mut resource = component.descriptor.resources[2].clone();
+            if let Some(access) = access {
+                let access = json!({"type": "ociArtifact", "imageReference": access});
+                resource.access = serde_json::from_value(access).unwrap();
+            }
+            change(&mut resource);
+            pinned_location(&component, &resource).map(|found| found.to_string())
+        };
+        let expected = format!("{name}@sha256:{IMAGE}");
+        assert_eq!(pinned(None, |_| ()).unwrap(), expected);
+        assert_eq!(pinned(Some(&expected), |_| ()).unwrap(), expected);
+        // Wherever the access leads, only the recorded content is pulled from there.
+        assert_eq!(
+            pinned(Some("evil.example.org/x:1"), |_| ()).unwrap(),
+            format!("evil.example.org/x:1@sha256:{IMAGE}")
+        );
+        let other = format!("{name}@sha256:{}", "0".repeat(64));
+        assert!(pinned(Some(&other), |_| ()).is_err());
+        assert!(pinned(None, |resource| resource.digest = None).is_err());
     }
 
     #[test]

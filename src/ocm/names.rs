@@ -9,6 +9,10 @@ use super::{ComponentName, Identity, Version};
 /// How long the name of an object may be (RFC 1123 subdomain).
 const MAX_NAME: usize = 253;
 
+/// How long the name of a snapshot may be: `NAMESPACE/NAME` is a repository, for which clients of
+/// registries allow 255 bytes, some of them with the host in front.
+const MAX_SNAPSHOT_NAME: usize = 128;
+
 /// How many characters make a snapshot's name differ from its owner's.
 const SNAPSHOT_CHARACTERS: usize = 7;
 
@@ -25,7 +29,7 @@ pub fn descriptor_name(
 ) -> String {
     let hash = descriptor_hash(component, version, extra_identity);
     let front = format!("{component}-{version}").replace('/', "-");
-    joined(&front, &hash.to_string())
+    joined(&front, &hash.to_string(), MAX_NAME)
 }
 
 /// The name of the Snapshot of an owner: its name and seven characters made from its UID, so that
@@ -38,7 +42,7 @@ pub fn snapshot_name(owner: &str, uid: &str) -> String {
         .take(SNAPSHOT_CHARACTERS)
         .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
         .collect();
-    joined(owner, &suffix)
+    joined(owner, &suffix, MAX_SNAPSHOT_NAME)
 }
 
 /// A reference path as one text, as the identity of a snapshot holds it.
@@ -49,10 +53,10 @@ pub fn reference_path(path: &[Identity]) -> String {
     })
 }
 
-/// `front-suffix` as the name of an object.
-fn joined(front: &str, suffix: &str) -> String {
-    let room = MAX_NAME - suffix.len() - 1;
-    let mut name = String::with_capacity(MAX_NAME);
+/// `front-suffix` as the name of an object, of at most `limit` bytes.
+fn joined(front: &str, suffix: &str, limit: usize) -> String {
+    let room = limit - suffix.len() - 1;
+    let mut name = String::with_capacity(limit);
     for character in front
         .chars()
         .map(|character| character.to_ascii_lowercase())
@@ -188,6 +192,9 @@ mod tests {
         );
         assert_ne!(name, snapshot_name("podinfo", "another"));
         assert!(is_object_name(&snapshot_name(&"x.".repeat(126), "uid")));
+        let longest = snapshot_name(&"x".repeat(MAX_NAME), "uid");
+        let repository = format!("{}/{longest}", "n".repeat(63));
+        assert!(repository.parse::<crate::oci::RepositoryName>().is_ok());
     }
 
     #[test]

@@ -157,3 +157,46 @@ async fn no_request_is_forbidden() {
         .collect();
     assert!(refused.is_empty(), "{}", described(&refused));
 }
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn failure_is_written_and_told_of_once_however_often_it_is_tried_again() {
+    let site = Site::new(shared_scene().await, "failing").await;
+    let name = "phoban.io/nowhere-to-be-found";
+    let guide = site.guide(PRIVATE);
+    site.apply(&guide.replace(
+        "component: phoban.io/podinfo",
+        &format!("component: {name}"),
+    ))
+    .await;
+    let tries = async |wanted: usize| {
+        let what = format!("{wanted} tries");
+        eventually(&what, INTERVAL * 20, async || {
+            let seen = pulled(&site, name).len();
+            if seen >= wanted {
+                Ok(())
+            } else {
+                Err(seen.to_string())
+            }
+        })
+        .await;
+    };
+    site.fails("ComponentVersion", "podinfo", "CheckVersionFailedReason")
+        .await;
+    // Those who wait for it say so after a second.
+    site.fails("FluxDeployer", "podinfo", "SourceRefNotReady")
+        .await;
+    tries(3).await;
+    let before = asked(&site).len();
+    tries(pulled(&site, name).len() + 2).await;
+
+    let all = asked(&site);
+    let since = &all[before..];
+    assert!(
+        !since.iter().any(AuditEvent::is_write),
+        "{}",
+        described(since)
+    );
+    let told = all.iter().filter(|event| event.resource == "events");
+    assert_eq!(told.count(), 4, "{}", described(&all));
+}

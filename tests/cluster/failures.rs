@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::component::{Component, RULES};
-use crate::scene::{PASSWORD, exclusive_scene, shared_scene};
+use crate::scene::{PASSWORD, exclusive_scene, ready_condition, shared_scene};
 use crate::site::{PRIVATE, Site, message};
 use crate::support::wait;
 use crate::support::{fixture, tools};
@@ -176,6 +176,43 @@ async fn source_that_does_not_exist_is_named_and_used_as_soon_as_it_does() {
     assert_says(&said, &["podinfo-deployment"]);
 
     site.apply(resource[0]).await;
+    site.settled().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn rules_that_are_not_there_are_named_with_what_there_is() {
+    let site = Site::new(shared_scene().await, "config").await;
+    let guide = site.guide(PRIVATE);
+    site.apply(&guide.replace("name: config ", "name: konfig "))
+        .await;
+    let said = site
+        .fails(
+            "Localization",
+            "podinfo-deployment",
+            "ConfigRefNotReadyWithError",
+        )
+        .await;
+    assert_says(&said, &["spec.configRef", "konfig", "config", "deployment"]);
+
+    let elsewhere = json!({"spec": {"configRef": {"name": "podimfo"}}});
+    site.patch("Localization", "podinfo-deployment", elsewhere)
+        .await;
+    let name = format!("ComponentVersion {}/podimfo", site.namespace);
+    site.until(
+        "Localization",
+        "podinfo-deployment",
+        "missing the other",
+        |found| {
+            let said = ready_condition(found).map(|condition| condition["message"].to_string());
+            said.is_some_and(|said| said.contains(&name) && said.contains("does not exist"))
+        },
+    )
+    .await;
+
+    site.apply(&guide).await;
+    let back = json!({"spec": {"configRef": {"name": "podinfo"}}});
+    site.patch("Localization", "podinfo-deployment", back).await;
     site.settled().await;
 }
 

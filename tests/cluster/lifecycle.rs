@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use kube::api::DynamicObject;
+use kube::api::{DeleteParams, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::component::Component;
@@ -49,13 +49,18 @@ fn owner_uids(object: &DynamicObject) -> Vec<String> {
 #[ignore = "needs the tools of `make tools`"]
 async fn deletion_in_any_order_leaves_nothing() {
     let scene = shared_scene().await;
-    let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]];
-    let deletions = orders.map(async |order| {
+    let orders = [
+        ([0, 1, 2, 3], DeleteParams::default()),
+        ([3, 2, 1, 0], DeleteParams::default()),
+        ([2, 0, 3, 1], DeleteParams::foreground()),
+    ];
+    let deletions = orders.map(async |(order, parameters)| {
         let site = Site::complete(scene, "delete").await;
         for at in order {
             let (kind, name) = GUIDE[at];
-            site.delete(kind, name).await;
-            wait::until_gone(&site.api(kind), name).await;
+            let api = site.api(kind);
+            api.delete(name, &parameters).await.unwrap();
+            wait::until_gone(&api, name).await;
         }
         nothing_left(&site).await;
         // The guide's template has `prune`, which is Flux's to do.
@@ -372,4 +377,33 @@ async fn f43_object_made_again_under_the_same_name_gets_a_result_of_its_own() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn object_with_the_longest_name_has_a_result_that_can_be_pulled() {
+    let site = Site::complete(shared_scene().await, "long").await;
+    let name = ["long.name"; 26].join("-")[..253].to_owned();
+    let guide = site.guide(PRIVATE);
+    for kind in ["Resource", "Localization"] {
+        let manifest = guide
+            .split("\n---\n")
+            .find(|text| text.contains(&format!("\nkind: {kind}\n")))
+            .expect("the guide has one of each");
+        site.apply(&manifest.replace("name: podinfo-deployment", &format!("name: {name}")))
+            .await;
+    }
+    let long = site.ready("Localization", &name).await;
+    let snapshot = site.ready("Snapshot", &snapshot_name(&long)).await;
+    assert!(snapshot.name_any().starts_with("long.name-long.name"));
+
+    let deployer = json!({"spec": {"sourceRef": {"name": name}}});
+    site.patch("FluxDeployer", "podinfo", deployer).await;
+    let url = format!("/{}/{}", site.namespace, snapshot.name_any());
+    let from_it = |found: &DynamicObject| {
+        let named = found.data["spec"]["url"].as_str();
+        named.is_some_and(|named| named.ends_with(&url)) && wait::is_ready(Some(found))
+    };
+    site.until("OCIRepository", "podinfo", "pulled from it", from_it)
+        .await;
 }

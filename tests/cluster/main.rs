@@ -5,7 +5,6 @@
     unreachable_pub,
     reason = "a test binary exports nothing; `pub` says what modules share"
 )]
-#![allow(unreachable_pub, reason = "the modules are parts of one test program")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -23,4 +22,5 @@ mod restarts;
 mod scene;
 mod site;
 mod takeover;
+mod verify;
 mod versions;

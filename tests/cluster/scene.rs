@@ -118,6 +118,12 @@ impl Scene {
             .await
     }
 
+    /// Waits until an object is ready in its present form.
+    pub async fn ready(&self, kind: &str, namespace: &str, name: &str) -> DynamicObject {
+        let api = self.api(kind, namespace).await;
+        wait::until(&api, name, "ready", wait::is_ready).await
+    }
+
     /// Waits until an object is not ready for this reason; gives the message.
     pub async fn fails(&self, kind: &str, namespace: &str, name: &str, reason: &str) -> String {
         let api = self.api(kind, namespace).await;

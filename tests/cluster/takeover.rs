@@ -35,7 +35,7 @@ async fn create(site: &Site<'_>, owner: &DynamicObject, kind: &str, name: &str, 
         object["metadata"]["finalizers"] = finalizers.clone();
     }
     let api = site.api(kind);
-    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    let object: DynamicObject = serde_json::from_value(object).expect("an object");
     let parameters = PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
@@ -77,7 +77,7 @@ async fn snapshot(site: &Site<'_>, kind: &str, name: &str) {
     let patch = Patch::Merge(status);
     api.patch_status("podinfo-deployment", &parameters, &patch)
         .await
-        .unwrap();
+        .expect("a status can be patched");
 }
 
 /// What the original had in the cluster when it was taken out of service.

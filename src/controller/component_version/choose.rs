@@ -2,6 +2,9 @@
 
 use crate::ocm::{Constraint, Version};
 
+/// How many versions are tried until one verifies, besides the one in use.
+const MAX_TRIED: usize = 32;
+
 /// How many versions a message names at most.
 const SHOWN: usize = 10;
 
@@ -22,6 +25,29 @@ pub(super) fn choose(
         (None, latest) => latest?,
     };
     Some((version.clone(), available.contains(version)))
+}
+
+/// The versions to try one after the other until one verifies, newest first.
+///
+/// They end with the version in use as long as the constraint accepts it: that an older version
+/// carries a signature is no reason to go back to it.
+pub(super) fn candidates<'a>(
+    constraint: &Constraint,
+    current: Option<&'a Version>,
+    available: &'a [Version],
+) -> Vec<&'a Version> {
+    let current = current.filter(|current| constraint.accepts(current));
+    let is_wanted = |version: &&Version| {
+        constraint.accepts(version) && current.is_none_or(|current| version.is_newer_than(current))
+    };
+    let mut candidates: Vec<_> = available.iter().filter(is_wanted).collect();
+    candidates.sort_by(|left, right| {
+        let texts = || right.as_str().cmp(left.as_str());
+        right.precedence(left).then_with(texts)
+    });
+    candidates.truncate(MAX_TRIED);
+    candidates.extend(current);
+    candidates
 }
 
 /// What there is, for the message that nothing of it fits.
@@ -108,6 +134,30 @@ mod tests {
         assert_eq!(
             chosen(">=1", Some("2.0.0"), &["1.0.0"]),
             Some(("2.0.0".to_owned(), false))
+        );
+    }
+
+    #[test]
+    fn b58_signed_older_version_is_no_candidate_while_the_one_in_use_is_accepted() {
+        let available = versions(&["1.0.0", "1.2.0", "2.0.0", "1.1.0", "3.0.0-rc.1"]);
+        let tried = |constraint: &str, current: Option<&str>| {
+            let current: Option<Version> = current.map(|text| text.parse().unwrap());
+            let constraint = constraint.parse().unwrap();
+            let found = candidates(&constraint, current.as_ref(), &available);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(tried(">=1", None), ["2.0.0", "1.2.0", "1.1.0", "1.0.0"]);
+        assert_eq!(tried(">=1", Some("1.1.0")), ["2.0.0", "1.2.0", "1.1.0"]);
+        assert_eq!(tried(">=1", Some("2.5.0")), ["2.5.0"]);
+        assert_eq!(tried("<2", Some("2.0.0")), ["1.2.0", "1.1.0", "1.0.0"]);
+        let many: Vec<Version> = (1..100)
+            .map(|minor| format!("1.{minor}.0").parse().unwrap())
+            .collect();
+        let constraint = ">=1".parse().unwrap();
+        let found = candidates(&constraint, many.first(), &many);
+        assert_eq!(
+            (found.len(), found.last()),
+            (MAX_TRIED + 1, Some(&&many[0]))
         );
     }
 

@@ -1,0 +1,348 @@
+//! Verification of component versions in a registry, and content that signatures cover: found for
+//! verification, and held to its digest when it is used.
+//!
+//! In a registry content is addressed by its digest, and each reader of this program checks what
+//! it reads against the address. So a blob is known by its address and not read for verification,
+//! unless the descriptor records a digest by another algorithm.
+
+use std::io::Read as _;
+
+use serde_json::json;
+
+use super::content::reference;
+use super::{Components, Content, Error, Place, Resolved, Result};
+use crate::oci::{Algorithm, Digest, Hasher};
+use crate::ocm::signature::{self, Claim, Contents, Found, Signer, Verified, Wanted};
+use crate::ocm::{Access, BlobLocation, LocalBlob, ReadComponent, Resource, location};
+use crate::registry::{Manifest, Reference};
+use crate::store;
+
+/// Part of the key of what is remembered: raised when something else is looked at.
+const FORMAT: u32 = 1;
+
+impl Components {
+    /// Verifies the component version `root` and all it refers to: each of `signers` has to have
+    /// signed it.
+    ///
+    /// Nothing below the root is fetched for a signature that does not hold. Only
+    /// [`Error::Signature`] says that this is not what was signed; any other error that it could
+    /// not be found out.
+    pub async fn verify(
+        &self,
+        place: &Place,
+        root: ReadComponent,
+        signers: &[Signer],
+    ) -> Result<(Verified<Resolved>, Vec<Claim>)> {
+        let refused = |source| Error::Signature { source };
+        let claims = signature::authenticate(&root.descriptor, signers).map_err(refused)?;
+        let closure = self.closure(place, root).await?;
+        let wanted = signature::wanted(&closure, &claims);
+        let contents = self.find_contents(place, &closure, &wanted).await?;
+        let verified = signature::verify(closure, &claims, &contents).map_err(refused)?;
+        Ok((verified, claims))
+    }
+
+    /// Finds the content that `wanted` names in `closure`, as a signature's verification asks for.
+    ///
+    /// What was found is remembered for this closure, manifest by manifest: an access by a tag is
+    /// looked at once, and later readers hold what it leads to against the recorded digest again.
+    async fn find_contents(
+        &self,
+        place: &Place,
+        closure: &[Resolved],
+        wanted: &[Wanted],
+    ) -> Result<Contents> {
+        let manifests: Vec<_> = closure
+            .iter()
+            .map(|found| &found.component.digest)
+            .collect();
+        let repository = place.repository.to_string();
+        let key =
+            Digest::of(json!(["contents", FORMAT, repository, manifests, wanted]).to_string());
+        let namespace = place.namespace.clone();
+        let known = {
+            let (namespace, key) = (namespace.clone(), key.clone());
+            self.blocking(move |store| store.derivation::<Vec<(Wanted, Found)>>(&namespace, &key))
+                .await?
+        };
+        if let Some(known) = known {
+            return Ok(known.into_iter().collect());
+        }
+        let mut contents = Contents::new();
+        for wanted in wanted {
+            let component = &closure[wanted.component].component;
+            let resource = &component.descriptor.resources[wanted.resource];
+            let algorithm = wanted.algorithm();
+            let found = self.find(place, component, resource, algorithm).await?;
+            contents.insert(*wanted, found);
+        }
+        let record: Vec<_> = contents.clone().into_iter().collect();
+        self.blocking(
+            move |store| match store.set_derivation(&namespace, &key, &record) {
+                // A list too long for a record is found again each time.
+                Err(store::Error::Encode { .. }) => Ok(()),
+                result => result,
+            },
+        )
+        .await?;
+        Ok(contents)
+    }
+
+    async fn find(
+        &self,
+        place: &Place,
+        component: &ReadComponent,
+        resource: &Resource,
+        algorithm: Algorithm,
+    ) -> Result<Found> {
+        let failed = |source| Error::Locate {
+            resource: resource.identity(),
+            source,
+        };
+        match resource.access.typed().map_err(failed)? {
+            Access::LocalBlob(blob) => {
+                self.find_local(place, component, resource, &blob, algorithm)
+                    .await
+            }
+            Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
+                let image = location(component, resource).map_err(failed)?;
+                let repository = Self::repository_of(place, &image, resource)?;
+                let client = self.pool.client(&repository, &place.credentials);
+                let wanted = reference(&image);
+                let pull = |source| Error::Pull {
+                    resource: resource.identity(),
+                    source,
+                };
+                if algorithm == Algorithm::Sha256 {
+                    let found = client.resolve(repository.name(), &wanted).await;
+                    return Ok(Found::Content(found.map_err(pull)?.digest));
+                }
+                let manifest = client.manifest(repository.name(), &wanted).await;
+                Ok(Found::Content(digest_of(
+                    &manifest.map_err(pull)?,
+                    algorithm,
+                )))
+            }
+            _ => Ok(Found::Unreadable),
+        }
+    }
+
+    async fn find_local(
+        &self,
+        place: &Place,
+        component: &ReadComponent,
+        resource: &Resource,
+        blob: &LocalBlob,
+        algorithm: Algorithm,
+    ) -> Result<Found> {
+        let failed = |source| Error::Locate {
+            resource: resource.identity(),
+            source,
+        };
+        let (client, repository) = self.client(place, &component.descriptor.name)?;
+        match component.local_blob(resource, blob).map_err(failed)? {
+            BlobLocation::Blobs(_) if records_manifest(resource) => Ok(Found::Unreadable),
+            BlobLocation::Blobs(blobs) => {
+                if let [only] = blobs.as_slice()
+                    && only.digest.algorithm() == algorithm
+                {
+                    return Ok(Found::Content(only.digest.clone()));
+                }
+                let content = Content::of_blobs(repository, blobs);
+                self.hash(place, resource, &content, algorithm).await
+            }
+            BlobLocation::Manifest(digest) if digest.algorithm() == algorithm => {
+                Ok(Found::Content(digest))
+            }
+            BlobLocation::Manifest(digest) => {
+                let wanted = Reference::Digest(digest);
+                let manifest = client.manifest(repository.name(), &wanted).await;
+                let manifest = manifest.map_err(|source| Error::Pull {
+                    resource: resource.identity(),
+                    source,
+                })?;
+                Ok(Found::Content(digest_of(&manifest, algorithm)))
+            }
+        }
+    }
+
+    async fn hash(
+        &self,
+        place: &Place,
+        resource: &Resource,
+        content: &Content,
+        algorithm: Algorithm,
+    ) -> Result<Found> {
+        let mut reader = self.open(place, content);
+        let work = move || {
+            let mut hasher = Hasher::new(algorithm);
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match reader.read(&mut buffer)? {
+                    0 => return Ok(Found::Content(hasher.finish())),
+                    count => hasher.update(&buffer[..count]),
+                }
+            }
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|source| Error::Aborted { source })?
+            .map_err(|source| Error::Hash {
+                resource: resource.identity(),
+                source,
+            })
+    }
+}
+
+/// Where signatures are required, content without a recorded digest is not used.
+pub(super) fn require_digest(place: &Place, resource: &Resource) -> Result<()> {
+    let problem = if resource.is_excluded() {
+        "it is excluded from the signature (NO-DIGEST)"
+    } else if resource.content_digest().is_none() {
+        "its descriptor records no digest of it, or one by an algorithm that is not known"
+    } else {
+        return Ok(());
+    };
+    refuse_if(place.signed_only, resource, problem)
+}
+
+/// The recorded digest of an artifact packed in a blob says nothing of the blob's other content.
+pub(super) fn refuse_artifact_set(place: &Place, resource: &Resource) -> Result<()> {
+    refuse_if(
+        place.signed_only && records_manifest(resource),
+        resource,
+        "the digest is that of a manifest inside the blob; transfer the component with its \
+         resources as OCI artifacts",
+    )
+}
+
+/// A tag may lead elsewhere by now: what is used is what was signed.
+pub(super) fn check_manifest(
+    place: &Place,
+    resource: &Resource,
+    manifest: &Manifest,
+) -> Result<()> {
+    let Some(expected) = resource.content_digest().filter(|_| place.signed_only) else {
+        return Ok(());
+    };
+    let found = digest_of(manifest, expected.algorithm());
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        resource: resource.identity(),
+        expected,
+        found,
+    })
+}
+
+fn refuse_if(refused: bool, resource: &Resource, problem: &'static str) -> Result<()> {
+    if refused {
+        return Err(Error::Unsigned {
+            resource: resource.identity(),
+            problem,
+        });
+    }
+    Ok(())
+}
+
+/// Whether the recorded digest is that of a manifest and not of the bytes that are delivered.
+fn records_manifest(resource: &Resource) -> bool {
+    let spec = resource.digest.as_ref();
+    spec.is_some_and(|spec| spec.normalisation_algorithm.starts_with("ociArt"))
+}
+
+fn digest_of(manifest: &Manifest, algorithm: Algorithm) -> Digest {
+    if manifest.digest.algorithm() == algorithm {
+        return manifest.digest.clone();
+    }
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(&manifest.bytes);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::registry::{Content, Credentials, ImageIndex};
+
+    fn place(signed_only: bool) -> Place {
+        Place {
+            repository: "registry.example.org/ocm".parse().unwrap(),
+            credentials: Arc::new(Credentials::default()),
+            namespace: "tenant".parse().unwrap(),
+            signed_only,
+        }
+    }
+
+    fn resource(normalisation: &str, hash: &str, value: &str) -> Resource {
+        let digest = json!({"hashAlgorithm": hash, "normalisationAlgorithm": normalisation,
+                            "value": value});
+        serde_json::from_value(json!({
+            "name": "thing", "version": "1.0.0", "type": "ociImage", "digest": digest,
+            "access": {"type": "ociArtifact", "imageReference": "r.example.org/a:1"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn b56_excluded_or_unrecorded_content_is_not_used_where_signatures_are_required() {
+        let hex = "ab".repeat(32);
+        let excluded = resource("EXCLUDE-FROM-SIGNATURE", "NO-DIGEST", "NO-DIGEST");
+        let unknown = resource("genericBlobDigest/v1", "MD5", &hex);
+        let mut unrecorded = unknown.clone();
+        unrecorded.digest = None;
+        for resource in [excluded, unknown, unrecorded] {
+            require_digest(&place(false), &resource).unwrap();
+            let refused = require_digest(&place(true), &resource);
+            assert!(
+                matches!(refused, Err(Error::Unsigned { .. })),
+                "{resource:?}"
+            );
+        }
+        let recorded = resource("genericBlobDigest/v1", "SHA-256", &hex);
+        require_digest(&place(true), &recorded).unwrap();
+        refuse_artifact_set(&place(true), &recorded).unwrap();
+        let packed = resource("ociArtifactDigest/v1", "SHA-256", &hex);
+        refuse_artifact_set(&place(false), &packed).unwrap();
+        assert!(refuse_artifact_set(&place(true), &packed).is_err());
+    }
+
+    /// GHSA-wfqx-gjrf-g28r: one answer is verified, and another one used.
+    #[test]
+    fn manifest_that_is_used_is_the_one_that_was_signed() {
+        let bytes = Bytes::from_static(b"{}");
+        let index = ImageIndex {
+            artifact_type: None,
+            manifests: Vec::new(),
+            annotations: BTreeMap::new(),
+        };
+        let manifest = Manifest {
+            digest: Digest::of(&bytes),
+            media_type: String::new(),
+            content: Content::Index(index),
+            bytes: bytes.clone(),
+        };
+        let mut by_sha512 = Hasher::new(Algorithm::Sha512);
+        by_sha512.update(&bytes);
+        let by_sha512 = by_sha512.finish();
+        let signed = [
+            resource("ociArtifactDigest/v1", "SHA-256", manifest.digest.hex()),
+            // The successor of the reference tool records the manifest's digest under this name.
+            resource("genericBlobDigest/v1", "SHA-256", manifest.digest.hex()),
+            resource("ociArtifactDigest/v1", "SHA-512", by_sha512.hex()),
+        ];
+        for resource in signed {
+            check_manifest(&place(true), &resource, &manifest).unwrap();
+        }
+        let other = resource("ociArtifactDigest/v1", "SHA-256", &"ab".repeat(32));
+        check_manifest(&place(false), &other, &manifest).unwrap();
+        let refused = check_manifest(&place(true), &other, &manifest);
+        assert!(matches!(refused, Err(Error::DigestMismatch { .. })));
+    }
+}

@@ -1,0 +1,292 @@
+//! Signatures that `spec.verify` asks for: keys -> signature -> everything below -> content.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
+
+use super::{Chosen, Wanted, choose};
+use crate::api::{self, ComponentVersion, Reason};
+use crate::chain::chain;
+use crate::components::{self, Place, Resolved};
+use crate::controller::context::Context;
+use crate::controller::credentials;
+use crate::controller::outcome::{Note, Retry, retry_of};
+use crate::ocm::Version;
+use crate::ocm::signature::{self, Claim, PublicKey, Signer, Verified};
+
+/// How many versions that are passed over get an event each.
+const MAX_NOTES: usize = 3;
+
+/// Why nothing was verified.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::controller) enum Error {
+    #[error(
+        "signature {signature:?}: kubernetes secret reference not provided, nor publicKey.value: give one of them"
+    )]
+    NoKey { signature: String },
+
+    #[error("failed to get the key of signature {signature:?}")]
+    ReadSecret {
+        signature: String,
+        source: credentials::Error,
+    },
+
+    #[error(
+        "Secret {secret:?} has no data key {signature:?}: keys are looked up by the signature's name"
+    )]
+    MissingKey { secret: String, signature: String },
+
+    #[error("publicKey.value of signature {signature:?} is no base64")]
+    DecodeKey {
+        signature: String,
+        source: base64::DecodeError,
+    },
+
+    #[error("the key of signature {signature:?}")]
+    ParseKey {
+        signature: String,
+        source: signature::Error,
+    },
+
+    #[error(transparent)]
+    Verify { source: components::Error },
+}
+
+impl Error {
+    /// When to look again: a key in the spec changes with the spec only.
+    pub(super) fn retry(&self) -> Retry {
+        match self {
+            Self::NoKey { .. } | Self::DecodeKey { .. } => Retry::OnChange,
+            Self::Verify { source } => retry_of(source),
+            Self::ReadSecret { .. } | Self::MissingKey { .. } | Self::ParseKey { .. } => {
+                Retry::Backoff
+            }
+        }
+    }
+
+    /// Whether it was found out that this version is not what was signed: then another may be.
+    /// A registry that did not answer says nothing about the version.
+    pub(super) fn is_verdict(&self) -> bool {
+        matches!(
+            self,
+            Self::Verify {
+                source: components::Error::Signature { .. }
+            }
+        )
+    }
+}
+
+/// What later steps may use: verified, or not asked to be.
+pub(super) enum Accepted {
+    Verified {
+        closure: Verified<Resolved>,
+        /// Which keys signed which digest, for the event.
+        claims: Vec<Claim>,
+    },
+    NotAsked(Vec<Resolved>),
+}
+
+impl Accepted {
+    pub(super) fn closure(&self) -> &[Resolved] {
+        match self {
+            Self::Verified { closure, .. } => closure.closure(),
+            Self::NotAsked(closure) => closure,
+        }
+    }
+
+    /// For the status: whether signatures were verified, where they were asked for.
+    pub(super) fn is_verified(&self) -> Option<bool> {
+        matches!(self, Self::Verified { .. }).then_some(true)
+    }
+
+    /// Who signed what, for people.
+    pub(super) fn told(&self) -> Option<String> {
+        let Self::Verified { claims, .. } = self else {
+            return None;
+        };
+        let claims = claims.iter().map(|claim| {
+            let Claim {
+                name, key, spec, ..
+            } = claim;
+            format!(
+                "{name:?} ({} {}, key {key})",
+                spec.hash_algorithm, spec.value
+            )
+        });
+        Some(claims.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Whether signatures are asked for.
+pub(in crate::controller) fn is_asked(component: &ComponentVersion) -> bool {
+    component
+        .spec
+        .verify
+        .as_ref()
+        .is_some_and(|signatures| !signatures.is_empty())
+}
+
+/// The signatures that are asked for, with their keys as they are now.
+pub(super) async fn signers(
+    component: &ComponentVersion,
+    context: &Context,
+) -> Result<Vec<Signer>, Error> {
+    let mut signers = Vec::new();
+    for asked in component.spec.verify.iter().flatten() {
+        let text = key(component, context, asked).await?;
+        let key = PublicKey::parse(&text).map_err(|source| Error::ParseKey {
+            signature: asked.name.clone(),
+            source,
+        })?;
+        signers.push(Signer {
+            name: asked.name.clone(),
+            key,
+        });
+    }
+    Ok(signers)
+}
+
+async fn key(
+    component: &ComponentVersion,
+    context: &Context,
+    asked: &api::Signature,
+) -> Result<Vec<u8>, Error> {
+    let signature = asked.name.clone();
+    let given = |text: &&str| !text.is_empty();
+    if let Some(value) = asked.public_key.value.as_deref().filter(given) {
+        // Line breaks come with `base64` and with block scalars.
+        let value: String = value.split_ascii_whitespace().collect();
+        return STANDARD
+            .decode(value)
+            .map_err(|source| Error::DecodeKey { signature, source });
+    }
+    let secret = asked.public_key.secret_ref.as_ref();
+    let Some(secret) = secret.map(|found| &*found.name).filter(given) else {
+        return Err(Error::NoKey { signature });
+    };
+    let namespace = component.namespace().unwrap_or_default();
+    let named_by = format!("the key of signature {signature:?} in spec.verify");
+    let mut data = context
+        .credentials
+        .secret(&namespace, secret, &named_by)
+        .await
+        .map_err(|source| Error::ReadSecret {
+            signature: signature.clone(),
+            source,
+        })?;
+    data.remove(&signature).ok_or_else(|| Error::MissingKey {
+        secret: secret.to_owned(),
+        signature,
+    })
+}
+
+/// Verifies the chosen version.
+async fn accept(
+    context: &Context,
+    place: &Place,
+    asked: &Wanted,
+    chosen: &Chosen,
+    signers: &[Signer],
+) -> Result<Accepted, Error> {
+    let components = context.pipeline.components();
+    let failed = |source| Error::Verify { source };
+    let root = components
+        .read(place, &asked.component, &chosen.version, &chosen.digest)
+        .await
+        .map_err(failed)?;
+    let (closure, claims) = components
+        .verify(place, root, signers)
+        .await
+        .map_err(failed)?;
+    Ok(Accepted::Verified { closure, claims })
+}
+
+impl ComponentVersion {
+    /// Chooses the newest version that verifies. Whatever keeps one from being read keeps the
+    /// version in use: only what was found not to be what was signed is passed over.
+    pub(super) async fn choose_verified(
+        &self,
+        context: &Context,
+        place: &Place,
+        wanted: &Wanted,
+        signers: &[Signer],
+    ) -> Result<(Chosen, Accepted), super::Error> {
+        let available = self.available(context, place, wanted).await?;
+        // A version that was taken when no signature was asked for has no claim to stay.
+        let is_verified = self.status.as_ref().and_then(|status| status.verified) == Some(true);
+        let current = self.in_use(wanted).filter(|_| is_verified);
+        let current = current.map(|(version, _)| version);
+        let candidates = choose::candidates(&wanted.constraint, current.as_ref(), &available);
+        let mut refused: Vec<(Version, Error)> = Vec::new();
+        for version in candidates {
+            let is_listed = available.contains(version);
+            let mut chosen = self
+                .take(context, place, wanted, version.clone(), is_listed)
+                .await?;
+            match accept(context, place, wanted, &chosen, signers).await {
+                Ok(accepted) => {
+                    self.tell(&mut chosen, &accepted, &refused);
+                    return Ok((chosen, accepted));
+                }
+                Err(error) if error.is_verdict() => refused.push((version.clone(), error)),
+                Err(error) => return Err(failed(self, error)),
+            }
+        }
+        let tried: Vec<_> = refused
+            .iter()
+            .map(|(version, _)| version.as_str())
+            .collect();
+        let tried = tried.join(", ");
+        let (_, source) = refused
+            .into_iter()
+            .next()
+            .ok_or_else(|| self.no_match(&available))?;
+        Err(super::Error::NoneVerifies {
+            component: self.spec.component.clone(),
+            constraint: self.constraint(),
+            tried,
+            source,
+        })
+    }
+
+    /// Tells, once for each change, who signed what is taken, and why newer versions are not.
+    fn tell(&self, chosen: &mut Chosen, accepted: &Accepted, refused: &[(Version, Error)]) {
+        chosen.refused = refused.iter().map(|(version, _)| version.clone()).collect();
+        let status = self.status.as_ref();
+        let is_known = status.is_some_and(|status| {
+            status.verified == Some(true)
+                && status.digest.as_deref() == Some(&*chosen.digest.to_string())
+        });
+        if let (false, Some(signers)) = (is_known, accepted.told()) {
+            let (component, version, digest) =
+                (&self.spec.component, &chosen.version, &chosen.digest);
+            chosen.notes.push(Note {
+                reason: Reason::Succeeded,
+                message: format!("verified {component}:{version}@{digest}, signed by {signers}"),
+            });
+        }
+        let before = status.and_then(|status| {
+            let is_ready = |found: &&Condition| found.type_ == "Ready";
+            Some(&status.conditions.iter().find(is_ready)?.message)
+        });
+        if before == Some(&chosen.message()) {
+            return;
+        }
+        chosen
+            .notes
+            .extend(refused.iter().take(MAX_NOTES).map(|(version, error)| Note {
+                reason: Reason::ComponentVerificationFailed,
+                message: format!("version {version} is not used: {}", chain(error)),
+            }));
+    }
+}
+
+/// What keeps `component` from being verified, as its own error.
+pub(super) fn failed(component: &ComponentVersion, source: Error) -> super::Error {
+    super::Error::Verify {
+        component: component.spec.component.clone(),
+        constraint: component.constraint(),
+        source,
+    }
+}
