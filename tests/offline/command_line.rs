@@ -88,7 +88,7 @@ fn wrong_use_is_exit_code_two_and_says_what_is_wrong() {
 }
 
 /// It gets as far as the kubeconfig, so all flags before were understood.
-fn starts_with(flags: &[&str]) {
+pub(crate) fn starts_with(flags: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("no-kubeconfig");
     let data = format!("--data-dir={}", folder.path().display());

@@ -40,6 +40,28 @@ fn collect(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
+/// All documents for people: the README and those in `docs`.
+pub(crate) fn all_documents() -> Vec<(String, String)> {
+    let mut found = below("docs", ".md");
+    found.push(("README.md".to_owned(), text("README.md")));
+    found
+}
+
+/// The fenced blocks of a document that are marked as `language`.
+pub(crate) fn blocks<'a>(document: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
+    let begin = format!("```{language}\n");
+    let starts: Vec<usize> = document
+        .match_indices(&begin)
+        .map(|(at, found)| at + found.len())
+        .collect();
+    starts.into_iter().map(|start| {
+        let (block, _) = document[start..]
+            .split_once("\n```")
+            .expect("a block has an end");
+        block
+    })
+}
+
 /// The documents of a YAML text.
 pub(crate) fn documents(yaml: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(yaml)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::files::{below, documents, text};
+use crate::files::{all_documents, below, blocks, documents, text};
 
 const API_VERSION: &str = "delivery.ocm.software/v1alpha1";
 
@@ -23,15 +23,24 @@ fn examples_and_samples_are_valid() {
 }
 
 #[test]
-fn manifests_in_the_readme_are_valid() {
+fn manifests_in_documents_are_valid() {
     let schemas = schemas();
-    let readme = text("README.md");
-    let mut seen = 0;
-    for block in readme.split("```yaml\n").skip(1) {
-        let (yaml, _) = block.split_once("```").expect("a block has an end");
-        seen += check(&schemas, "README.md", &documents(yaml));
+    for (file, document) in all_documents() {
+        for yaml in blocks(&document, "yaml") {
+            check(&schemas, &file, &documents(yaml));
+        }
     }
-    assert!(seen > 0);
+}
+
+#[test]
+fn kinds_has_a_manifest_of_every_kind() {
+    let document = text("docs/kinds.md");
+    let shown: BTreeSet<String> = blocks(&document, "yaml")
+        .flat_map(documents)
+        .filter(|object| object["apiVersion"] == API_VERSION)
+        .filter_map(|object| object["kind"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(shown, schemas().into_keys().collect());
 }
 
 #[test]
