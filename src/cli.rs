@@ -93,7 +93,7 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
 }
 
 /// Says on standard error why the program ends, and gives its exit code.
-pub fn report(error: &dyn std::error::Error) -> ExitCode {
+pub fn report(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     // A closed standard error leaves nobody to tell.
     let _ = writeln!(io::stderr(), "ocm-controller: {}", chain(error));
     ExitCode::FAILURE

@@ -1,10 +1,15 @@
 //! Delivers Open Component Model components to Flux.
 //!
-//! The data flows one way, and the modules are listed in that order:
+//! The data flows one way:
 //!
 //! ```text
 //! component version -> descriptor -> resource -> localization / configuration -> snapshot -> Flux objects
 //! ```
+//!
+//! `oci`, `ocm`, `edit`, `archive`, `mutation`, `snapshot` and `deploy` are the core: values and
+//! bytes in, values and bytes out. `registry`, `store`, `serve`, `components`, `publish` and
+//! `pipeline` do input and output and know nothing of Kubernetes. `controller` is the shell: it reads
+//! the cluster, calls the others, and writes the cluster. `cli` starts it.
 
 pub mod api;
 pub mod archive;

@@ -16,8 +16,7 @@ pub struct ObjectReference {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
 
-    /// ComponentVersion, Resource, Localization, Configuration, or any kind that publishes
-    /// `status.snapshotName`.
+    /// ComponentVersion, Resource, Localization, Configuration or Snapshot.
     #[x_kube(validation = ("self != ''", "a reference needs a kind"))]
     pub kind: String,
 

@@ -27,7 +27,7 @@ use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::FIELD_MANAGER;
 use super::context::Context;
-use super::outcome::{Fault, Note, Outcome, Retry, Status};
+use super::outcome::{Fault, Note, Outcome, Retry, Status, is_storage_failure};
 use crate::api::{Conditions, RECONCILE_REQUEST, Reason, State};
 use crate::chain::chain;
 
@@ -205,7 +205,14 @@ impl<K: Reconcile> Run<K> {
         };
         match result {
             Ok(Ok(outcome)) => self.accepted(outcome),
-            Ok(Err(fault)) => self.failed(fault.reason(), fault.retry(), &chain(&fault)),
+            Ok(Err(fault)) => {
+                let reason = if is_storage_failure(&fault) {
+                    Reason::StorageOperationFailed
+                } else {
+                    fault.reason()
+                };
+                self.failed(reason, fault.retry(), &chain(&fault))
+            }
             Err(_) => {
                 error!("the reconcile panicked");
                 let message = "the controller failed on this object by a defect of its own; its log tells more";

@@ -1,4 +1,4 @@
-//! Which images are written with their digest: D3 of the design in code, as a flag says.
+//! Which images are written with their digest, as `--pin-images` says.
 
 use crate::mutation::BoxedError;
 use crate::oci::ImageReference;

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::driver::Reconcile;
 use super::lookup::{Role, Unavailable};
 use super::origin::{self, Origin, origin, path_of, selector_of};
-use super::outcome::{Fault, Note, Outcome, Retry, Waiting, is_storage_failure, retry_of};
+use super::outcome::{Fault, Note, Outcome, Retry, Waiting, retry_of};
 use super::produce;
 use crate::api::{ComponentVersion, OcmResource, Reason, ResourceReference, ResourceStatus};
 use crate::ocm::{self, reference_path};
@@ -54,9 +54,6 @@ impl Fault for Error {
             Self::MissingResourceRef | Self::Unusable { .. } => Reason::InvalidSpec,
             Self::Denied { .. } => Reason::AccessDenied,
             Self::Origin { source } => source.reason(),
-            Self::GetResource { source, .. } if is_storage_failure(source) => {
-                Reason::StorageOperationFailed
-            }
             Self::FindResource { .. } | Self::GetResource { .. } => Reason::GetResourceFailed,
             Self::Publish { source } => source.reason(),
         }

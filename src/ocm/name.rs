@@ -12,7 +12,7 @@ use super::error::{Error, excerpt};
 /// The grammar is that of the descriptor schemas, at most 255 characters, all lower case. What
 /// could not be a path of an OCI repository is refused by
 /// [`OcmRepository::component_repository`](super::OcmRepository::component_repository).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ComponentName(String);
 
@@ -78,6 +78,12 @@ impl TryFrom<String> for ComponentName {
 impl From<ComponentName> for String {
     fn from(name: ComponentName) -> Self {
         name.0
+    }
+}
+
+impl fmt::Debug for ComponentName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
     }
 }
 

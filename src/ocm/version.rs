@@ -18,7 +18,7 @@ const BUILD_MARK: &str = ".build-";
 /// kept as it was written, and two versions are equal when their texts are; which one is newer is
 /// the question of [`Version::precedence`]. Every version has a [`tag`](Version::tag), so one
 /// whose tag were longer than 128 characters is refused.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version {
     text: String,
@@ -218,6 +218,12 @@ impl Eq for Version {}
 impl std::hash::Hash for Version {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.text.hash(state);
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, formatter)
     }
 }
 

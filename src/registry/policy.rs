@@ -1,4 +1,4 @@
-//! Which addresses may be dialled (reliability.md S9).
+//! Which addresses may be dialled.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -4,7 +4,7 @@ use super::SOURCE_REF;
 use super::values::ValuesError;
 use crate::api::Reason;
 use crate::controller::lookup::Unavailable;
-use crate::controller::outcome::{Fault, Retry, Waiting, is_storage_failure, retry_of};
+use crate::controller::outcome::{Fault, Retry, Waiting, retry_of};
 use crate::controller::{origin, produce};
 use crate::mutation;
 use crate::ocm;
@@ -77,11 +77,6 @@ impl Fault for Error {
             Self::Unusable { .. }
             | Self::MissingResourceRef { .. }
             | Self::ParseNamespace { .. } => Reason::InvalidSpec,
-            Self::GetResource { source, .. } | Self::Substitute { source }
-                if is_storage_failure(source) =>
-            {
-                Reason::StorageOperationFailed
-            }
             Self::Origin {
                 field: SOURCE_REF, ..
             }

@@ -312,11 +312,15 @@ async fn flux_values(
     }
     let (cache, kind) = flux_cache(context, &reference.kind)?;
     let object = ObjectRef::new_with(&reference.name, kind).within(namespace);
-    let artifact = cache
-        .get(&object)
-        .and_then(|found| artifact_of(&found).cloned());
+    let found = cache.get(&object);
+    let artifact = found.as_ref().and_then(|found| artifact_of(found).cloned());
     let Some(artifact) = artifact else {
-        let message = format!("{place}, named by spec.valuesFrom.fluxSource, has no artifact yet");
+        let problem = if found.is_some() {
+            "has no artifact yet"
+        } else {
+            "does not exist"
+        };
+        let message = format!("{place}, named by spec.valuesFrom.fluxSource, {problem}");
         return Err(Halt::Waiting(Waiting::new(Reason::ValuesNotReady, message)));
     };
     let text = fetch(context, &place, &artifact, &source.path).await?;

@@ -1,4 +1,4 @@
-//! Inputs made to do harm: reliability.md B69-B75, B79.
+//! Inputs made to do harm.
 
 use std::fmt::Write as _;
 

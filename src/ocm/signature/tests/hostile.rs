@@ -1,4 +1,4 @@
-//! B55, B56, and the ways in which other verifiers were got round (reliability.md 2.3).
+//! B55, B56, and the ways in which other verifiers were got round.
 
 use super::*;
 
