@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::api::truncated;
 use crate::archive::{self, Layout, Limits};
 use crate::components::{self, Components, Content, Place};
+use crate::edit;
 use crate::mutation::{
     self, ConfigData, KnownImage, KnownImages, LocalizedImages, Root, Settings, Substitution,
     localize_images, substitute,
@@ -297,11 +298,37 @@ impl Pipeline {
         .await
     }
 
-    /// Reads the file at `path` of an archive as it is fetched, if it has one.
-    pub async fn file_of(&self, archive: BlobStream, path: &str) -> Result<Option<Vec<u8>>> {
-        let (limits, path) = (self.limits.clone(), path.to_owned());
+    /// The file at `path` of the archive with `digest`, if it was read before for this namespace.
+    pub async fn known_file(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let (namespace, key) = (namespace.clone(), file_key(digest, path));
+        let limit = self.limits.file_bytes;
+        self.blocking(move |store| {
+            let failed = |source| Error::Store { source };
+            let known: Option<Digest> = store.derivation(&namespace, &key).map_err(failed)?;
+            let known = known.map(|known| store.read_small(&known, limit));
+            Ok(known.transpose().map_err(failed)?.flatten())
+        })
+        .await
+    }
+
+    /// Reads the file at `path` of the archive with `digest` as it is fetched, if it has one, and
+    /// remembers it.
+    pub async fn file_of(
+        &self,
+        namespace: &Namespace,
+        archive: BlobStream,
+        digest: &Digest,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let (limits, path, key) = (self.limits.clone(), path.to_owned(), file_key(digest, path));
+        let namespace = namespace.clone();
         let mut reader = archive.into_reader(Handle::current());
-        self.blocking(move |_| {
+        self.blocking(move |store| {
             let failed = |source| Error::Archive {
                 what: "the source".to_owned(),
                 source,
@@ -311,7 +338,16 @@ impl Pipeline {
             // To the end, or the digest of what was read is never checked.
             std::io::copy(&mut reader, &mut std::io::sink())
                 .map_err(|source| failed(archive::Error::from_read(source)))?;
-            Ok(found.map(|found| found.content))
+            let Some(found) = found else {
+                return Ok(None);
+            };
+            let failed = |source| Error::Store { source };
+            let digest = Digest::of(&found.content);
+            store.write_small(&digest, &found.content).map_err(failed)?;
+            store
+                .set_derivation(&namespace, &key, &digest)
+                .map_err(failed)?;
+            Ok(Some(found.content))
         })
         .await
     }
@@ -379,8 +415,13 @@ impl Pipeline {
 
     /// How the files of `source` are changed: a chart's below the folder of its name.
     async fn settings(&self, source: &Layer) -> Result<Settings> {
+        let edit_limits = edit::Limits {
+            bytes: usize::try_from(self.limits.file_bytes).unwrap_or(usize::MAX),
+            ..edit::Limits::default()
+        };
         let settings = Settings {
             limits: self.limits.clone(),
+            edit_limits,
             ..Settings::default()
         };
         if !source.is_chart {
@@ -507,6 +548,10 @@ impl Pipeline {
     }
 }
 
+fn file_key(archive: &Digest, path: &str) -> Digest {
+    key(&json!(["file", FORMAT, archive, path]))
+}
+
 fn key(inputs: &Value) -> Digest {
     Digest::of(inputs.to_string())
 }
@@ -528,12 +573,12 @@ impl Localized {
     fn new(layer: Layer, found: &LocalizedImages) -> Self {
         let uncovered = found.uncovered.iter().map(|one| {
             let (file, line) = (one.file.as_str(), one.line);
-            cut(format!("{file}:{line}: {} ({})", one.image, one.reason))
+            cut(&format!("{file}:{line}: {} ({})", one.image, one.reason))
         });
         let unreadable = found
             .unreadable
             .iter()
-            .map(|(file, error)| cut(format!("{}: {error}", file.as_str())));
+            .map(|(file, error)| cut(&format!("{}: {error}", file.as_str())));
         Self {
             layer,
             covered: found.covered,
@@ -544,6 +589,6 @@ impl Localized {
     }
 }
 
-fn cut(line: String) -> String {
-    truncated(&line, MAX_LINE).to_owned()
+fn cut(line: &str) -> String {
+    truncated(line, MAX_LINE).to_owned()
 }

@@ -78,6 +78,19 @@ pub(super) struct RunArguments {
     #[arg(long)]
     allow_loopback: bool,
 
+    /// A host that a registry may send us on to (redirect, token realm) although its address is
+    /// private, or although it is of another domain and gets a credential. Repeatable.
+    #[arg(long, value_name = "HOST")]
+    trusted_host: Vec<String>,
+
+    /// The most bytes that the files of a resource may have unpacked.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().unpacked_bytes)]
+    max_unpacked_bytes: u64,
+
+    /// The most bytes that one file may have that is changed.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().file_bytes)]
+    max_file_bytes: u64,
+
     /// Refuse references into other namespaces.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
           num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -167,7 +180,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     })?;
     let transport = arguments.transport()?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
-    let pipeline = Pipeline::new(components, store.clone(), Limits::default());
+    let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
     let metrics = Metrics::new(transport.clone());
     let client = arguments.client().await?;
     let controllers = Controllers::new(
@@ -258,11 +271,20 @@ impl RunArguments {
         let settings = registry::Settings {
             overrides: self.resolve.clone(),
             allow_loopback: self.allow_loopback,
+            trusted_hosts: self.trusted_host.clone(),
             extra_roots: (!roots.is_empty()).then_some(roots),
             user_agent: Some(concat!("ocm-controller/", env!("CARGO_PKG_VERSION")).to_owned()),
             ..registry::Settings::default()
         };
         Transport::new(settings).map_err(|source| Error::Transport { source })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            unpacked_bytes: self.max_unpacked_bytes,
+            file_bytes: self.max_file_bytes,
+            ..Limits::default()
+        }
     }
 
     fn settings(&self) -> Settings {

@@ -133,10 +133,10 @@ async fn try_mutate<K: Mutates>(
         let message = "spec.patchStrategicMerge is not supported: use spec.configRef".to_owned();
         return Err(Error::Unusable { message }.into());
     }
+    let input = input(context, &spec.source_ref, &own).await?;
     if let Some(waiting) = context.lag(&spec.source_ref, &own) {
         return Err(Halt::Waiting(waiting));
     }
-    let input = input(context, &spec.source_ref, &own).await?;
     let values = values::values(context, spec, &own).await?;
     let namespace: Namespace = own
         .parse()

@@ -163,3 +163,45 @@ async fn resource_of_a_component_that_is_referred_to_is_deployed() {
     let tree = &found.data["status"]["componentDescriptor"];
     assert_eq!(tree["references"][0]["name"], json!("frontend"));
 }
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn rules_of_a_new_version_never_meet_files_of_the_old_one() {
+    let scene = shared_scene().await;
+    let name = "example.org/torn";
+    let whole = Component::podinfo(name, "1.0.0", "registry.example.org/torn:1.0.0", RULES);
+    whole.push(&scene.public, "versions").await;
+    let site = Site::without_secret(scene, "torn").await;
+    site.apply(&guide_of(&site, name)).await;
+    site.deployed("registry.example.org/torn:1.0.0").await;
+    let before = site.ready("Localization", "podinfo-deployment").await;
+
+    // The new version has rules and image, but lacks the files: its Resource fails.
+    Component::new(name, "1.1.0")
+        .with_blob(
+            "config",
+            "PlainText",
+            "application/octet-stream",
+            RULES.into(),
+        )
+        .with_image("image", "registry.example.org/torn:1.1.0")
+        .push(&scene.public, "versions")
+        .await;
+    site.fails("Resource", "podinfo-deployment", "GetResourceFailed")
+        .await;
+    let said = site
+        .fails("Localization", "podinfo-deployment", "SourceRefNotReady")
+        .await;
+    assert!(said.contains("has not caught up"), "{said}");
+    let after = site.get("Localization", "podinfo-deployment").await;
+    let digest = |object: &kube::api::DynamicObject| {
+        object.data["status"]["latestSnapshotDigest"].to_string()
+    };
+    assert_eq!(digest(&after), digest(&before));
+
+    // As soon as there is a whole one, all of it is taken.
+    let whole = Component::podinfo(name, "1.2.0", "registry.example.org/torn:1.2.0", RULES);
+    whole.push(&scene.public, "versions").await;
+    site.deployed("registry.example.org/torn:1.2.0").await;
+    site.ready("Localization", "podinfo-deployment").await;
+}

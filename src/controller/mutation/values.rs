@@ -323,7 +323,7 @@ async fn flux_values(
         let message = format!("{place}, named by spec.valuesFrom.fluxSource, {problem}");
         return Err(Halt::Waiting(Waiting::new(Reason::ValuesNotReady, message)));
     };
-    let text = fetch(context, &place, &artifact, &source.path).await?;
+    let text = fetch(context, own, &place, &artifact, &source.path).await?;
     parsed(
         &format!("{place}, file {:?}", source.path),
         &text,
@@ -333,6 +333,7 @@ async fn flux_values(
 
 async fn fetch(
     context: &Context,
+    own: &str,
     place: &str,
     artifact: &Value,
     path: &str,
@@ -352,26 +353,30 @@ async fn fetch(
     let url = text("url")?.parse().map_err(|_| wrong("url"))?;
     let digest: Digest = text("digest")?.parse().map_err(|_| wrong("digest"))?;
     let path = RulePath::parse(path).ok_or_else(|| wrong("path"))?;
-    let fetched = context
-        .transport
-        .artifact(&url, &digest, None)
+    let namespace = own
+        .parse()
+        .map_err(|source| Halt::from(Error::ParseNamespace { source }))?;
+    let read = |source| {
+        let place = place.to_owned();
+        failed(ValuesError::ReadArtifact { place, source })
+    };
+    let pipeline = &context.pipeline;
+    let known = pipeline
+        .known_file(&namespace, &digest, path.as_str())
         .await
-        .map_err(|source| {
-            failed(ValuesError::FetchArtifact {
-                place: place.to_owned(),
-                source,
-            })
-        })?;
-    let found = context
-        .pipeline
-        .file_of(fetched, path.as_str())
+        .map_err(read)?;
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let fetched = context.transport.artifact(&url, &digest, None).await;
+    let fetched = fetched.map_err(|source| {
+        let place = place.to_owned();
+        failed(ValuesError::FetchArtifact { place, source })
+    })?;
+    let found = pipeline
+        .file_of(&namespace, fetched, &digest, path.as_str())
         .await
-        .map_err(|source| {
-            failed(ValuesError::ReadArtifact {
-                place: place.to_owned(),
-                source,
-            })
-        })?;
+        .map_err(read)?;
     found.ok_or_else(|| {
         let (place, path) = (place.to_owned(), path.as_str().to_owned());
         failed(ValuesError::MissingFile { place, path })
