@@ -3,6 +3,7 @@
 
 mod choose;
 mod descriptors;
+mod error;
 pub(super) mod verify;
 
 use std::sync::Arc;
@@ -10,125 +11,17 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 
+pub(super) use self::error::Error;
 use self::verify::Accepted;
-use super::apply;
 use super::context::{Context, OnRepublish};
-use super::credentials;
 use super::driver::Reconcile;
-use super::outcome::{Fault, Note, Outcome, Retry, retry_of};
-use crate::api::{ComponentVersion, ComponentVersionStatus, Reason};
+use super::outcome::{Note, Outcome};
+use crate::api::{ComponentVersion, ComponentVersionStatus, DescriptorReference, Reason};
 use crate::components::{self, Place, Resolved};
 use crate::oci::Digest;
-use crate::ocm::{self, ComponentName, Constraint, OcmRepository, Version};
+use crate::ocm::{ComponentName, Constraint, OcmRepository, Version};
 use crate::registry::Credentials;
-use crate::snapshot::{self, Namespace};
-
-/// What can go wrong with a ComponentVersion.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("spec.{field} cannot be used")]
-    ParseSpec {
-        field: &'static str,
-        source: ocm::Error,
-    },
-
-    #[error("the namespace cannot be used")]
-    ParseNamespace { source: snapshot::Error },
-
-    #[error("authentication failed for repository: {repository}")]
-    ReadCredentials {
-        repository: String,
-        source: credentials::Error,
-    },
-
-    #[error("version check failed for {component} {constraint}")]
-    CheckVersion {
-        component: String,
-        constraint: String,
-        source: components::Error,
-    },
-
-    #[error(
-        "version check failed for {component} {constraint} with error: no matching versions found for constraint '{constraint}'; {found}"
-    )]
-    NoMatch {
-        component: String,
-        constraint: String,
-        found: String,
-    },
-
-    #[error("failed to verify {component} with constraint {constraint}")]
-    Verify {
-        component: String,
-        constraint: String,
-        source: verify::Error,
-    },
-
-    #[error(
-        "failed to verify {component} with constraint {constraint}: none of its versions is what was signed (tried: {tried})"
-    )]
-    NoneVerifies {
-        component: String,
-        constraint: String,
-        tried: String,
-        /// Why the newest one is not.
-        source: verify::Error,
-    },
-
-    #[error(
-        "failed to replicate {component}: spec.destination is set, and this version of the controller cannot replicate yet"
-    )]
-    Replicate { component: String },
-
-    #[error("failed to read version {version}")]
-    ReadVersion {
-        version: Version,
-        source: components::Error,
-    },
-
-    #[error("failed to read what version {version} refers to")]
-    FollowReferences {
-        version: Version,
-        source: components::Error,
-    },
-
-    #[error("failed to write ComponentDescriptor {name}")]
-    WriteDescriptor { name: String, source: apply::Error },
-}
-
-impl Fault for Error {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::ParseSpec {
-                field: "version.semver",
-                ..
-            }
-            | Self::CheckVersion { .. }
-            | Self::NoMatch { .. } => Reason::CheckVersionFailed,
-            Self::ParseSpec { .. } | Self::ParseNamespace { .. } => Reason::InvalidSpec,
-            Self::ReadCredentials { .. } => Reason::AuthenticatedContextCreationFailed,
-            Self::Verify { .. } | Self::NoneVerifies { .. } => Reason::ComponentVerificationFailed,
-            Self::Replicate { .. } => Reason::TransferFailed,
-            Self::ReadVersion { .. } => Reason::ComponentVersionInvalid,
-            Self::FollowReferences { .. } => Reason::ParseReferencesFailed,
-            Self::WriteDescriptor { .. } => Reason::CreateOrUpdateComponentDescriptorFailed,
-        }
-    }
-
-    fn retry(&self) -> Retry {
-        match self {
-            Self::ParseSpec { .. } | Self::ParseNamespace { .. } | Self::Replicate { .. } => {
-                Retry::OnChange
-            }
-            Self::Verify { source, .. } | Self::NoneVerifies { source, .. } => source.retry(),
-            Self::ReadCredentials { .. } | Self::NoMatch { .. } => Retry::Backoff,
-            Self::CheckVersion { source, .. }
-            | Self::ReadVersion { source, .. }
-            | Self::FollowReferences { source, .. } => retry_of(source),
-            Self::WriteDescriptor { source, .. } => source.retry(),
-        }
-    }
-}
+use crate::snapshot::Namespace;
 
 /// What a ComponentVersion asks for, parsed.
 struct Wanted {
@@ -142,6 +35,8 @@ struct Chosen {
     version: Version,
     digest: Digest,
     notes: Vec<Note>,
+    /// What the tag names now, where that is not taken.
+    held: Option<Digest>,
     /// Newer versions that do not verify.
     refused: Vec<Version>,
 }
@@ -149,7 +44,10 @@ struct Chosen {
 impl Chosen {
     /// The condition's message.
     fn message(&self) -> String {
-        let applied = format!("Applied version: {}", self.version);
+        let held = self.held.as_ref().map_or_else(String::new, |found| {
+            format!(" (held: its tag names {found} now)")
+        });
+        let applied = format!("Applied version: {}{held}", self.version);
         if self.refused.is_empty() {
             return applied;
         }
@@ -197,8 +95,11 @@ impl Reconcile for ComponentVersion {
                 .await?
         };
         self.publish(context, &accepted).await?;
+        let tree = descriptors::tree(self, accepted.closure());
+        let mut notes = chosen.notes.clone();
+        notes.extend(self.republished_below(tree.as_ref()));
         let status = ComponentVersionStatus {
-            component_descriptor: descriptors::tree(self, accepted.closure()),
+            component_descriptor: tree,
             reconciled_version: Some(chosen.version.to_string()),
             digest: Some(chosen.digest.to_string()),
             verified: accepted.is_verified(),
@@ -209,12 +110,30 @@ impl Reconcile for ComponentVersion {
         let about = format!("{}:{}", wanted.component, chosen.version);
         Ok(Outcome::ready(status, message)
             .again_after(self.spec.interval.into())
-            .noting(chosen.notes)
+            .noting(notes)
             .about("component_version", about))
     }
 }
 
 impl ComponentVersion {
+    /// What is to be said of versions further below that were pushed again. They are taken.
+    fn republished_below(&self, tree: Option<&DescriptorReference>) -> Option<Note> {
+        let before = self.status.as_ref()?.component_descriptor.as_ref()?;
+        let changed = descriptors::republished(before, tree?);
+        if changed.is_empty() {
+            return None;
+        }
+        let message = format!(
+            "versions that {} refers to were pushed again; the new content is taken: {}",
+            self.spec.component,
+            changed.join("; ")
+        );
+        Some(Note {
+            reason: Reason::ComponentVersionRepublished,
+            message,
+        })
+    }
+
     fn wanted(&self) -> Result<Wanted, Error> {
         let spec = &self.spec;
         if spec.destination.is_some() {
@@ -322,6 +241,7 @@ impl ComponentVersion {
                 version,
                 digest,
                 notes: vec![note],
+                held: None,
                 refused: Vec::new(),
             });
         }
@@ -330,9 +250,11 @@ impl ComponentVersion {
             .resolve(place, &wanted.component, &version)
             .await
             .map_err(|source| self.check_failed(source))?;
-        let (digest, notes) = settle(context.settings.on_republish, &version, kept, found);
+        let policy = context.settings.on_republish;
+        let (digest, notes) = settle(policy, &version, kept, found.clone());
         Ok(Chosen {
             version,
+            held: Some(found).filter(|found| *found != digest),
             digest,
             notes,
             refused: Vec::new(),

@@ -17,7 +17,7 @@ pub const RULES: &str = "\
   resource: {name: image}";
 
 /// The guide's Deployment and Service as a `.tgz`.
-const PODINFO: &str = "registry/phoban01-air-gapped/blobs/\
+pub const PODINFO: &str = "registry/phoban01-air-gapped/blobs/\
     sha256.6cdfe021b83676b2f5439d496597e5933748a1c12b9f39d9ae2a1aca5542229c";
 
 /// A component version whose resources are local blobs.

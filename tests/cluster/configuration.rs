@@ -1,10 +1,12 @@
 //! Configuration, charts, and localization without rules.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
+use crate::component::{Component, PODINFO};
 use crate::scene::{Scene, TIMEOUT, ready_condition, shared_scene};
 use crate::support::cluster::Flux;
+use crate::support::fixture;
 use crate::support::git::GitRepository;
 use crate::support::wait::{self, eventually};
 
@@ -219,7 +221,7 @@ async fn chart_is_installed(prefix: &str, component_name: &str, chart: &str, pat
 
     let deployments = scene.cluster.api("apps/v1", "Deployment", &namespace).await;
     let found = deployments
-        .list(&kube::api::ListParams::default())
+        .list(&ListParams::default())
         .await
         .expect("Deployments");
     let spec = &found.items.first().expect("the chart's Deployment").data["spec"];
@@ -492,4 +494,110 @@ async fn b80_strategic_merge_is_refused_by_name() {
         message.contains("patchStrategicMerge is not supported"),
         "{message}"
     );
+}
+
+/// The podinfo manifests with these rules and values, in the public registry.
+async fn push_own(scene: &Scene, name: &str, config: &str) {
+    let manifests = std::fs::read(fixture(PODINFO)).expect("the fixture is there");
+    Component::new(name, "1.0.0")
+        .with_blob("config", "PlainText", "text/plain", config.into())
+        .with_blob("values", "PlainText", "text/plain", "replicas: 3\n".into())
+        .with_blob("deployment", "Directory", "application/x-tgz", manifests)
+        .with_image("image", "registry.example.org/own:1")
+        .push(&scene.public, "configured")
+        .await;
+}
+
+/// A ComponentVersion of what [`push_own`] has pushed.
+async fn own_component(scene: &Scene, namespace: &str, name: &str) {
+    let text = format!(
+        "
+apiVersion: delivery.ocm.software/v1alpha1
+kind: ComponentVersion
+metadata: {{name: component}}
+spec:
+  interval: 1m0s
+  component: {name}
+  version: {{semver: 1.0.0}}
+  repository: {{url: public.example.org/configured}}
+"
+    );
+    scene.cluster.apply_in(namespace, &text).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn values_come_from_a_resource_of_a_component_or_from_its_snapshot() {
+    let scene = shared_scene().await;
+    let config = "configuration:
+  defaults: {color: red}
+  rules:
+  - {file: deployment.yaml, path: spec.replicas, value: (( replicas ))}
+  - {file: deployment.yaml, path: 'spec.template.spec.containers[0].env[0].value', value: (( color ))}
+";
+    push_own(scene, "example.org/values", config).await;
+    let resource = "
+apiVersion: delivery.ocm.software/v1alpha1
+kind: Resource
+metadata: {name: values}
+spec:
+  interval: 1m0s
+  sourceRef: {kind: ComponentVersion, name: component, resourceRef: {name: values}}
+";
+    for source in [
+        "{kind: Resource, name: values}",
+        "{kind: ComponentVersion, name: component, resourceRef: {name: values}}",
+    ] {
+        let namespace = scene.cluster.namespace("values-ref").await;
+        own_component(scene, &namespace, "example.org/values").await;
+        scene.cluster.apply_in(&namespace, resource).await;
+        let values = format!("valuesFrom: {{sourceRef: {source}}}");
+        let manifests = configuration(&values).replace("NAMESPACE", &namespace);
+        scene.cluster.apply_in(&namespace, &manifests).await;
+        has_settings(scene, &namespace, 3, "red").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn configuration_by_localization_rules_localizes_and_says_so() {
+    let scene = shared_scene().await;
+    let config = "localization:
+- file: deployment.yaml
+  image: spec.template.spec.containers[0].image
+  resource: {name: image}
+";
+    push_own(scene, "example.org/instead", config).await;
+    let namespace = scene.cluster.namespace("instead").await;
+    own_component(scene, &namespace, "example.org/instead").await;
+    let manifests = configuration("").replace("NAMESPACE", &namespace);
+    scene.cluster.apply_in(&namespace, &manifests).await;
+
+    scene
+        .deployed(&namespace, "podinfo", "registry.example.org/own:1")
+        .await;
+    let events = scene
+        .cluster
+        .api("events.k8s.io/v1", "Event", &namespace)
+        .await;
+    eventually("an event tells of it", TIMEOUT, async || {
+        let found = events
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        let notes: Vec<String> = found
+            .items
+            .iter()
+            .map(|event| event.data["note"].to_string())
+            .collect();
+        let is_told = notes
+            .iter()
+            .any(|note| note.contains("their localization is applied instead"));
+        if is_told {
+            Ok(())
+        } else {
+            Err(notes.join("\n"))
+        }
+    })
+    .await;
 }

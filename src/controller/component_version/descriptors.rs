@@ -138,3 +138,62 @@ fn map(identity: &Identity) -> BTreeMap<String, String> {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }
+
+/// References whose version is the same in both trees and whose content is not.
+pub(super) fn republished(
+    before: &DescriptorReference,
+    after: &DescriptorReference,
+) -> Vec<String> {
+    let mut changed = Vec::new();
+    for new in &after.references {
+        let is_same = |old: &&DescriptorReference| {
+            old.name == new.name
+                && old.version == new.version
+                && old.extra_identity == new.extra_identity
+        };
+        let Some(old) = before.references.iter().find(is_same) else {
+            continue;
+        };
+        if let (Some(was), Some(is)) = (&old.digest, &new.digest)
+            && was != is
+        {
+            changed.push(format!(
+                "{} {} was {was} and is {is}",
+                new.name, new.version
+            ));
+        }
+        changed.extend(republished(old, new));
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, digest: &str, references: Vec<DescriptorReference>) -> DescriptorReference {
+        DescriptorReference {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            digest: Some(digest.to_owned()),
+            references,
+            ..DescriptorReference::default()
+        }
+    }
+
+    #[test]
+    fn content_that_changed_under_its_version_is_named_however_deep() {
+        let before = node(
+            "root",
+            "a",
+            vec![node("db", "b", vec![node("cache", "c", vec![])])],
+        );
+        let after = node(
+            "root",
+            "a",
+            vec![node("db", "b", vec![node("cache", "d", vec![])])],
+        );
+        assert_eq!(republished(&before, &after), ["cache 1.0.0 was c and is d"]);
+        assert!(republished(&before, &before).is_empty());
+    }
+}

@@ -1,0 +1,115 @@
+//! What can go wrong with a ComponentVersion.
+
+use super::verify;
+use crate::api::Reason;
+use crate::controller::outcome::{Fault, Retry, retry_of};
+use crate::controller::{apply, credentials};
+use crate::ocm::{self, Version};
+use crate::{components, snapshot};
+
+/// What can go wrong with a ComponentVersion.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::controller) enum Error {
+    #[error("spec.{field} cannot be used")]
+    ParseSpec {
+        field: &'static str,
+        source: ocm::Error,
+    },
+
+    #[error("the namespace cannot be used")]
+    ParseNamespace { source: snapshot::Error },
+
+    #[error("authentication failed for repository: {repository}")]
+    ReadCredentials {
+        repository: String,
+        source: credentials::Error,
+    },
+
+    #[error("version check failed for {component} {constraint}")]
+    CheckVersion {
+        component: String,
+        constraint: String,
+        source: components::Error,
+    },
+
+    #[error(
+        "version check failed for {component} {constraint} with error: no matching versions found for constraint '{constraint}'; {found}"
+    )]
+    NoMatch {
+        component: String,
+        constraint: String,
+        found: String,
+    },
+
+    #[error("failed to verify {component} with constraint {constraint}")]
+    Verify {
+        component: String,
+        constraint: String,
+        source: verify::Error,
+    },
+
+    #[error(
+        "failed to verify {component} with constraint {constraint}: none of its versions is what was signed (tried: {tried})"
+    )]
+    NoneVerifies {
+        component: String,
+        constraint: String,
+        tried: String,
+        /// Why the newest one is not.
+        source: verify::Error,
+    },
+
+    #[error(
+        "failed to replicate {component}: spec.destination is set, and this version of the controller cannot replicate yet"
+    )]
+    Replicate { component: String },
+
+    #[error("failed to read version {version}")]
+    ReadVersion {
+        version: Version,
+        source: components::Error,
+    },
+
+    #[error("failed to read what version {version} refers to")]
+    FollowReferences {
+        version: Version,
+        source: components::Error,
+    },
+
+    #[error("failed to write ComponentDescriptor {name}")]
+    WriteDescriptor { name: String, source: apply::Error },
+}
+
+impl Fault for Error {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::ParseSpec {
+                field: "version.semver",
+                ..
+            }
+            | Self::CheckVersion { .. }
+            | Self::NoMatch { .. } => Reason::CheckVersionFailed,
+            Self::ParseSpec { .. } | Self::ParseNamespace { .. } => Reason::InvalidSpec,
+            Self::ReadCredentials { .. } => Reason::AuthenticatedContextCreationFailed,
+            Self::Verify { .. } | Self::NoneVerifies { .. } => Reason::ComponentVerificationFailed,
+            Self::Replicate { .. } => Reason::TransferFailed,
+            Self::ReadVersion { .. } => Reason::ComponentVersionInvalid,
+            Self::FollowReferences { .. } => Reason::ParseReferencesFailed,
+            Self::WriteDescriptor { .. } => Reason::CreateOrUpdateComponentDescriptorFailed,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::ParseSpec { .. } | Self::ParseNamespace { .. } | Self::Replicate { .. } => {
+                Retry::OnChange
+            }
+            Self::Verify { source, .. } | Self::NoneVerifies { source, .. } => source.retry(),
+            Self::ReadCredentials { .. } | Self::NoMatch { .. } => Retry::Backoff,
+            Self::CheckVersion { source, .. }
+            | Self::ReadVersion { source, .. }
+            | Self::FollowReferences { source, .. } => retry_of(source),
+            Self::WriteDescriptor { source, .. } => source.retry(),
+        }
+    }
+}
