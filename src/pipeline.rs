@@ -185,12 +185,10 @@ impl Pipeline {
         owner: String,
     ) -> Result<Published> {
         let artifact = if layer.is_chart {
-            {
-                let metadata = self.chart_metadata(&layer.digest).await?;
-                let config =
-                    snapshot::chart_config(&metadata).map_err(|source| Error::Chart { source })?;
-                Artifact::HelmChart { config }
-            }
+            let metadata = self.chart_metadata(&layer.digest).await?;
+            let config =
+                snapshot::chart_config(&metadata).map_err(|source| Error::Chart { source })?;
+            Artifact::HelmChart { config }
         } else {
             Artifact::Files
         };

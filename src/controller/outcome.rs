@@ -17,8 +17,8 @@ use crate::store;
 pub(super) enum Retry {
     /// Only a change of the object itself helps: it is stalled until then.
     OnChange,
-    /// Something that this program does not watch may heal: tried again, ever more seldom, at
-    /// least once a minute or interval.
+    /// Something that this program does not watch may heal: tried again after pauses that grow to
+    /// half a minute, or to the object's interval where that is longer, five minutes at most.
     Backoff,
     /// Somebody said when.
     After(Duration),

@@ -26,7 +26,7 @@ pub struct Layer {
     pub is_chart: bool,
 }
 
-/// What [`Pipeline::localize_images`] made and found.
+/// What [`super::Pipeline::localize_images`] made and found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Localized {
     /// The files with their images localized.

@@ -227,7 +227,7 @@ fn decode<T: DeserializeOwned>(content: &[u8]) -> Option<T> {
     serde_json::from_str(json).ok()
 }
 
-/// Not synced: a record that comes back after a power loss is removed again by the next sweep.
+/// Not synced: a record that comes back after a power loss points to what is still there.
 fn remove(path: &PathBuf) -> Result<bool> {
     Disk::remove(path).map_err(Error::access("remove", path))
 }
