@@ -23,7 +23,7 @@ use crate::mutation::{
     self, KnownImage, LoadedImages, Mode, MutationKind, SchemaPolicy, Substitution, Violation,
     configure, localize, reference_paths,
 };
-use crate::ocm;
+use crate::ocm::{self, ReadComponent};
 use crate::pipeline::{Layer, Localized};
 use crate::snapshot::Namespace;
 
@@ -301,27 +301,28 @@ async fn without_rules(
             field: SOURCE_REF,
             source,
         })?;
-    let mut known = Vec::new();
-    for component in &closure {
-        for resource in &component.descriptor.resources {
-            if let Ok(image) = ocm::location(component, resource) {
-                known.push(KnownImage::new(resource, image));
-            }
-        }
-    }
     let origin = origin(context, &component, &path_of(&wanted))
         .await
         .map_err(|source| Error::Origin {
             field: SOURCE_REF,
             source,
         })?;
+    let (known, unpinned) = known_images(context, &closure, origin.place.signed_only);
     let found = context
         .pipeline
         .localize_images(namespace, &input.layer, known)
         .await
         .map_err(|source| Error::Substitute { source })?;
     let version = origin.component.descriptor.version.to_string();
-    let (notes, remark) = uncovered_note(&found);
+    let (mut notes, remark) = uncovered_note(&found);
+    if !unpinned.is_empty() {
+        let message = format!(
+            "images that are not used, since they cannot be held to a digest: {}",
+            unpinned.join("; ")
+        );
+        let reason = Reason::ImagesNotCovered;
+        notes.push(Note { reason, message });
+    }
     let uncovered = found.uncovered;
     Ok(Changed {
         layer: found.layer,
@@ -332,6 +333,30 @@ async fn without_rules(
         notes,
         remark,
     })
+}
+
+/// The images of `components`, in the form in which they are written, and those that have none: an
+/// image whose place is not the one of the digest that was signed is never written.
+fn known_images(
+    context: &Context,
+    components: &[ReadComponent],
+    is_verified: bool,
+) -> (Vec<KnownImage>, Vec<String>) {
+    let (mut known, mut unpinned) = (Vec::new(), Vec::new());
+    for component in components {
+        for resource in &component.descriptor.resources {
+            // What has no place as an image is none.
+            if ocm::location(component, resource).is_err() {
+                continue;
+            }
+            let pins = context.settings.pin_images;
+            match pins.reference(component, resource, is_verified) {
+                Ok(image) => known.push(KnownImage::new(resource, image)),
+                Err(problem) => unpinned.push(problem.to_string()),
+            }
+        }
+    }
+    (known, unpinned)
 }
 
 fn uncovered_note(found: &Localized) -> (Vec<Note>, String) {

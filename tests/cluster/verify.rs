@@ -340,3 +340,29 @@ async fn what_no_longer_is_what_was_signed_is_not_used_either() {
         .await;
     assert!(message.contains("is not what was signed"), "{message}");
 }
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn b55_localization_without_rules_writes_the_digest_that_was_signed() {
+    let scene = signed_scene().await;
+    let key = by("alice", "alice");
+    component(&scene, "podinfo", "phoban.io/podinfo", "6.3.5", &key).await;
+    let documents: Vec<&str> = CHAIN.split("---").collect();
+    let [resource, .., deployer] = documents.as_slice() else {
+        panic!("the chain begins with a Resource and ends with a FluxDeployer");
+    };
+    let localization = "
+apiVersion: delivery.ocm.software/v1alpha1
+kind: Localization
+metadata: {name: localized, namespace: ocm-system}
+spec:
+  interval: 10m
+  sourceRef: {kind: Resource, name: deployment}
+";
+    for manifest in [resource, localization, deployer] {
+        scene.cluster.apply(manifest).await;
+    }
+
+    let image = format!("ghcr.io/stefanprodan/podinfo:6.3.5@{IMAGE}");
+    scene.deployed("default", "podinfo", &image).await;
+}
