@@ -1,8 +1,10 @@
 //! Pushing: blobs that nobody has to send twice, and manifests that are there when it is said.
 
+mod pieces;
+
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -14,7 +16,9 @@ use super::counters::RequestKind;
 use super::failure::Failure;
 use super::upload::{Broken, Upload, scope};
 use super::{Class, Error, Result};
-use crate::oci::{Digest, Hasher, RepositoryName};
+use crate::oci::{Digest, RepositoryName};
+
+use pieces::{Pieces, Trouble, Wanted, check};
 
 /// Content that can be read more than once: a push that begins again opens it anew.
 pub trait BlobSource: Send + Sync {
@@ -349,8 +353,11 @@ impl Client {
             answered => answered?,
         };
         match response.status {
-            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(Deleted::Gone),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Deleted::Gone),
+            StatusCode::ACCEPTED
+            | StatusCode::OK
+            | StatusCode::NO_CONTENT
+            | StatusCode::NOT_FOUND
+            | StatusCode::GONE => Ok(Deleted::Gone),
             StatusCode::BAD_REQUEST
             | StatusCode::FORBIDDEN
             | StatusCode::METHOD_NOT_ALLOWED
@@ -381,116 +388,4 @@ impl Client {
 
 fn dropped() -> Failure {
     Failure::invalid("the registry accepted it and does not have it")
-}
-
-/// The digest of `bytes`, if it is `expected`.
-fn check(expected: &Digest, bytes: &[u8]) -> Result<Digest, Failure> {
-    let mut hasher = Hasher::new(expected.algorithm());
-    hasher.update(bytes);
-    wanted(expected, hasher)
-}
-
-fn wanted(expected: &Digest, hasher: Hasher) -> Result<Digest, Failure> {
-    let actual = hasher.finish();
-    if actual == *expected {
-        return Ok(actual);
-    }
-    Err(Failure::Digest {
-        expected: expected.clone(),
-        actual,
-    })
-}
-
-/// Whose fault it was.
-enum Trouble {
-    Source(io::Error),
-    Target(Broken),
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Source(error)
-    }
-}
-
-struct Wanted<'a> {
-    digest: &'a Digest,
-    size: Option<u64>,
-}
-
-/// A source cut into pieces, hashed as it flows: its end is handed out only where all of it was
-/// what was wanted.
-struct Pieces<'a> {
-    stream: BoxStream<'static, io::Result<Bytes>>,
-    left: Bytes,
-    hasher: Option<Hasher>,
-    wanted: &'a Wanted<'a>,
-    ended: bool,
-}
-
-impl<'a> Pieces<'a> {
-    async fn open<S: BlobSource>(source: &S, wanted: &'a Wanted<'a>) -> Result<Self, Trouble> {
-        Ok(Self {
-            stream: source.open().await?,
-            left: Bytes::new(),
-            hasher: Some(Hasher::new(wanted.digest.algorithm())),
-            wanted,
-            ended: false,
-        })
-    }
-
-    /// The next `length` bytes, or what is left. `ended` tells whether nothing comes after it.
-    async fn next(&mut self, length: usize) -> Result<Bytes, Trouble> {
-        self.extend(Bytes::new(), length).await
-    }
-
-    /// The same, with `start` in front.
-    async fn extend(&mut self, start: Bytes, length: usize) -> Result<Bytes, Trouble> {
-        let mut piece = BytesMut::from(start);
-        loop {
-            let room = length.saturating_sub(piece.len());
-            let taken = self.left.split_to(room.min(self.left.len()));
-            piece.extend_from_slice(&taken);
-            if !self.left.is_empty() {
-                return Ok(piece.freeze());
-            }
-            // Also where the piece is full: whether it is the last one shows only there.
-            match self.stream.next().await {
-                Some(more) => self.take(more?)?,
-                None => {
-                    self.finish()?;
-                    return Ok(piece.freeze());
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, more: Bytes) -> Result<(), Trouble> {
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&more);
-            if let Some(size) = self.wanted.size
-                && hasher.length() > size
-            {
-                return Err(wrong(Failure::TooLarge {
-                    what: "content to push",
-                    limit: format!("{size} bytes"),
-                }));
-            }
-        }
-        self.left = more;
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), Trouble> {
-        self.ended = true;
-        let Some(hasher) = self.hasher.take() else {
-            return Ok(());
-        };
-        wanted(self.wanted.digest, hasher).map_err(wrong)?;
-        Ok(())
-    }
-}
-
-fn wrong(failure: Failure) -> Trouble {
-    Trouble::Target(Broken::finally(failure))
 }

@@ -19,6 +19,7 @@ mod guide;
 mod harness;
 mod install;
 mod lifecycle;
+mod pushing;
 mod restarts;
 mod scene;
 mod site;
