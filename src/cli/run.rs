@@ -1,13 +1,14 @@
 //! `ocm-controller run`: the controllers, and the registry that Flux pulls from.
 
+mod cluster;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use clap::{ArgAction, Args};
-use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use tracing::info;
 
 use crate::archive::Limits;
 use crate::components::Components;
-use crate::controller::{Controllers, OnRepublish, PinImages, Settings};
+use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
@@ -30,12 +31,14 @@ use crate::telemetry::{self, LogFormat};
 /// The check that passes once all caches are filled.
 const CACHES: &str = "caches";
 
+/// The check that passes while the Lease of the leader can be reached.
+const LEASE: &str = "lease";
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
-    /// A kubeconfig file; without it KUBECONFIG, or the Pod's own account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: cluster::ClusterArguments,
 
     /// Where content is kept. Losing it costs time, never correctness.
     #[arg(long, value_name = "DIR", default_value = "/data")]
@@ -65,6 +68,10 @@ pub(super) struct RunArguments {
     /// How many objects of a kind are reconciled at once.
     #[arg(long, value_name = "N", default_value_t = 4)]
     concurrent: u16,
+
+    /// How long what is under way may take to end after SIGTERM.
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
+    graceful_shutdown_timeout: Duration,
 
     /// Dial ADDR:PORT for HOST, and keep name, TLS name and credentials. Repeatable.
     #[arg(long, value_name = "HOST[:PORT]=ADDR:PORT")]
@@ -149,18 +156,8 @@ pub enum Error {
     #[error("failed to listen for signals")]
     Signals { source: std::io::Error },
 
-    #[error("failed to read the kubeconfig")]
-    ReadKubeconfig {
-        source: kube::config::KubeconfigError,
-    },
-
-    #[error("failed to find the cluster: give --kubeconfig, set KUBECONFIG, or run in a Pod")]
-    InferConfig {
-        source: kube::config::InferConfigError,
-    },
-
-    #[error("failed to set up the client of the API server")]
-    Client { source: Box<kube::Error> },
+    #[error("failed to set up what speaks to the API server")]
+    Cluster { source: cluster::Error },
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -182,9 +179,11 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
     let metrics = Metrics::new(transport.clone());
-    let client = arguments.client().await?;
+    let cluster = arguments.cluster.connect().await;
+    let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
     let controllers = Controllers::new(
         client,
+        leadership,
         arguments.settings(),
         pipeline,
         transport,
@@ -192,7 +191,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     );
 
     let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES]);
+    let readiness = Readiness::awaiting([CACHES, LEASE]);
     let endpoints = [
         (
             "registry-listen",
@@ -213,11 +212,26 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     for (flag, address, router) in endpoints {
         tasks.spawn(endpoint(flag, address, router, shutdown.clone()).await?);
     }
-    controllers
-        .run(move || readiness.pass(CACHES), shutdown)
-        .await;
+    controllers.run(ReadinessProbe(readiness), shutdown).await;
     tasks.join_all().await;
     Ok(())
+}
+
+/// Tells the readiness probe how the controllers are doing.
+#[derive(Clone)]
+struct ReadinessProbe(Readiness);
+
+impl Probe for ReadinessProbe {
+    fn synced(&self) {
+        self.0.pass(CACHES);
+    }
+
+    fn lease(&self, problem: Option<&str>) {
+        match problem {
+            None => self.0.pass(LEASE),
+            Some(problem) => self.0.fail(LEASE, problem),
+        }
+    }
 }
 
 /// Binds now, so that a taken port is an error at the start; serves when it is run.
@@ -291,30 +305,13 @@ impl RunArguments {
         Settings {
             registry_address: self.oci_registry_addr.clone(),
             concurrent: self.concurrent,
+            graceful_shutdown: self.graceful_shutdown_timeout,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             on_republish: self.on_republish,
             config_schema: self.config_schema,
             pin_images: self.pin_images,
             lenient_localization: self.lenient_localization,
         }
-    }
-
-    async fn client(&self) -> Result<Client, Error> {
-        let config = match &self.kubeconfig {
-            Some(path) => {
-                let kubeconfig = Kubeconfig::read_from(path)
-                    .map_err(|source| Error::ReadKubeconfig { source })?;
-                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                    .await
-                    .map_err(|source| Error::ReadKubeconfig { source })?
-            }
-            None => kube::Config::infer()
-                .await
-                .map_err(|source| Error::InferConfig { source })?,
-        };
-        Client::try_from(config).map_err(|source| Error::Client {
-            source: Box::new(source),
-        })
     }
 }
 
@@ -327,4 +324,15 @@ fn socket(text: &str) -> Result<SocketAddr, String> {
     };
     full.parse()
         .map_err(|_| format!("{text:?} is not of the form [ADDRESS]:PORT"))
+}
+
+/// A duration as Kubernetes writes it, such as `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no duration such as 15s or 1m30s"))?;
+    if parsed.is_negative() {
+        return Err(format!("{text:?} is negative"));
+    }
+    Ok(parsed.into())
 }
