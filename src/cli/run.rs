@@ -181,6 +181,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let metrics = Metrics::new(transport.clone());
     let cluster = arguments.cluster.connect().await;
     let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
+    let claim = leadership.claim();
     let controllers = Controllers::new(
         client,
         leadership,
@@ -190,13 +191,14 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         metrics.clone(),
     );
 
+    let registry = distribution::router(store, Arc::new(Anyone));
     let health = controllers.health();
     let readiness = Readiness::awaiting([CACHES, LEASE]);
     let endpoints = [
         (
             "registry-listen",
             arguments.registry_listen,
-            distribution::router(store, Arc::new(Anyone)),
+            serve::while_serving(registry, move || claim.holds()),
         ),
         (
             "health-probe-bind-address",

@@ -207,7 +207,9 @@ impl Candidate {
         if let Some(seen) = self.seen.clone().filter(|_| self.claimant.holds()) {
             return self.update(seen.renewed(&self.terms), now).await;
         }
-        let found = self.answered("get", self.api.get_opt(&self.terms.name)).await?;
+        let found = self
+            .answered("get", self.api.get_opt(&self.terms.name))
+            .await?;
         let Some(found) = found else {
             return self.create_when_due(now).await;
         };

@@ -103,7 +103,11 @@ mod tests {
         let waits: Vec<u128> = (0..4)
             .map(|_| throttle.due(later).duration_since(later).as_millis())
             .collect();
-        assert_eq!(waits, [0, 0, 0, 100], "the burst is there again after a rest");
+        assert_eq!(
+            waits,
+            [0, 0, 0, 100],
+            "the burst is there again after a rest"
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod failures;
 mod guide;
 mod harness;
 mod install;
+mod leader;
 mod lifecycle;
 mod restarts;
 mod scene;

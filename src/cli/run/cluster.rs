@@ -92,7 +92,8 @@ impl ClusterArguments {
         };
         let leadership = if self.leader_elect {
             let namespace = self.runtime_namespace.clone();
-            let terms = self.terms(namespace.unwrap_or_else(|| config.default_namespace.clone()))?;
+            let terms =
+                self.terms(namespace.unwrap_or_else(|| config.default_namespace.clone()))?;
             let client = Client::try_from(config.clone()).map_err(failed)?;
             // A container that is started again in its Pod is somebody else.
             let identity = format!("{}_{:016x}", instance(), fastrand::u64(..));

@@ -130,7 +130,11 @@ mod tests {
 
     fn lease(holder: Option<&str>, version: &str) -> Lease {
         let mut lease = Lease {
-            spec: Some(first(holder.unwrap_or_default(), &terms(), Timestamp::now())),
+            spec: Some(first(
+                holder.unwrap_or_default(),
+                &terms(),
+                Timestamp::now(),
+            )),
             ..Lease::default()
         };
         lease.metadata.resource_version = Some(version.to_owned());
