@@ -8,7 +8,8 @@
 //! - `lease`, `throttle`: who may write to the API server at this moment, and how often;
 //! - `driver`: suspend, status, events, retries, panics;
 //! - `lookup`, `origin`: from references to objects and components;
-//! - `apply`, `produce`: writing objects, publishing results.
+//! - `apply`, `produce`: writing objects, publishing results;
+//! - `garbage`: what the cluster needs of the content store, and the collection of the rest.
 
 mod apply;
 mod component_version;
@@ -17,6 +18,7 @@ mod credentials;
 mod driver;
 mod events;
 mod flux_deployer;
+mod garbage;
 mod health;
 mod informer;
 pub mod lease;
@@ -213,6 +215,8 @@ impl Controllers {
         control!(configurations, configuration_requests);
         control!(snapshots, snapshot_requests);
         control!(flux_deployers, flux_deployer_requests);
+        let interval = context.settings.gc_interval;
+        tasks.spawn(garbage::run(context, interval, shutdown.clone()));
         info!("controllers started");
         shutdown.cancelled().await;
         let drained = async { while tasks.join_next().await.is_some() {} };

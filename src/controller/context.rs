@@ -41,6 +41,10 @@ pub struct Settings {
     pub pin_images: PinImages,
     /// Whether a localization rule may create the path that it names.
     pub lenient_localization: bool,
+    /// How often garbage is collected.
+    pub gc_interval: Duration,
+    /// How many bytes the content store may have before it gives up what no Snapshot needs.
+    pub store_size_limit: Option<u64>,
 }
 
 /// What to do about a version in use that is pushed again with other content.
