@@ -7,7 +7,8 @@
 //! - `triggers`: who looks again when something changes;
 //! - `driver`: suspend, status, events, retries, panics;
 //! - `lookup`, `origin`: from references to objects and components;
-//! - `apply`, `produce`: writing objects, publishing results.
+//! - `apply`, `produce`: writing objects, publishing results;
+//! - `garbage`: what the cluster needs of the content store, and the collection of the rest.
 
 mod apply;
 mod component_version;
@@ -16,6 +17,7 @@ mod credentials;
 mod driver;
 mod events;
 mod flux_deployer;
+mod garbage;
 mod health;
 mod informer;
 mod lookup;
@@ -188,6 +190,9 @@ impl Controllers {
         control!(configurations, configuration_requests);
         control!(snapshots, snapshot_requests);
         control!(flux_deployers, flux_deployer_requests);
+        let (context, token) = start(&shutdown);
+        let interval = context.settings.gc_interval;
+        tasks.spawn(garbage::run(context, interval, token));
         info!("controllers started");
         tasks.join_all().await;
         info!("controllers stopped");

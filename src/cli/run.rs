@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use clap::{ArgAction, Args};
@@ -112,6 +113,16 @@ pub(super) struct RunArguments {
     #[arg(long)]
     lenient_localization: bool,
 
+    /// How often garbage is collected. Content is removed after three collections that find it
+    /// unused.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = interval)]
+    gc_interval: Duration,
+
+    /// How many bytes the content store may have before it gives up what no Snapshot needs, longest
+    /// unused first; 0 means no limit.
+    #[arg(long, value_name = "BYTES", default_value_t = 10 << 30)]
+    store_size_limit: u64,
+
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -181,7 +192,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let transport = arguments.transport()?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
-    let metrics = Metrics::new(transport.clone());
+    let metrics = Metrics::new(transport.clone(), store.clone());
     let client = arguments.client().await?;
     let controllers = Controllers::new(
         client,
@@ -296,6 +307,8 @@ impl RunArguments {
             config_schema: self.config_schema,
             pin_images: self.pin_images,
             lenient_localization: self.lenient_localization,
+            gc_interval: self.gc_interval,
+            store_size_limit: (self.store_size_limit > 0).then_some(self.store_size_limit),
         }
     }
 
@@ -316,6 +329,15 @@ impl RunArguments {
             source: Box::new(source),
         })
     }
+}
+
+/// A time between two runs: `90s`, `5m`, `1h`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let parsed: Option<kube::core::Duration> = text.parse().ok();
+    parsed
+        .map(Duration::from)
+        .filter(|interval| *interval >= Duration::from_secs(1))
+        .ok_or_else(|| format!("{text:?} is not a time of a second or more, such as 90s or 5m"))
 }
 
 /// An address to listen on; without a host, on all of them.

@@ -153,6 +153,8 @@ impl<K: Reconcile> Run<K> {
             return Action::await_change();
         }
         let begun = Instant::now();
+        // What is made on the way has no Snapshot yet that would keep it.
+        let _hold = self.context.pipeline.store().hold();
         let outcome = self.outcome().await;
         self.context
             .metrics

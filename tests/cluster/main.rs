@@ -14,6 +14,7 @@ mod budget;
 mod component;
 mod configuration;
 mod failures;
+mod garbage;
 mod guide;
 mod harness;
 mod install;

@@ -210,7 +210,8 @@ pub async fn exclusive_scene() -> MutexGuard<'static, Scene> {
     static SCENE: OnceCell<Mutex<Scene>> = OnceCell::const_new();
     let scene = SCENE
         .get_or_init(|| async {
-            let scene = Scene::start_with(Flux::Kustomize, &[]).await;
+            // What these tests interrupt is not to depend on when garbage is collected.
+            let scene = Scene::start_with(Flux::Kustomize, &["--gc-interval=1s"]).await;
             scene.load_private("phoban01-air-gapped").await;
             Mutex::new(scene)
         })
