@@ -173,7 +173,7 @@ impl BlobStream {
     ///
     /// Reading panics on a thread of the async runtime: use `spawn_blocking`.
     pub fn into_reader(self, runtime: &Handle) -> BlobReader {
-        BlobReader::start(self, &runtime)
+        BlobReader::start(self, runtime)
     }
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>, Failure> {
@@ -377,13 +377,11 @@ impl io::Read for BlobReader {
                 let failure = Failure::invalid("the blob is broken: it failed before");
                 Err(Error::pull_blob(&self.reference, failure))
             });
-            match piece.map_err(io::Error::other)? {
-                Some(piece) => self.current = piece,
-                None => {
-                    self.ended = true;
-                    return Ok(0);
-                }
-            }
+            let Some(piece) = piece.map_err(io::Error::other)? else {
+                self.ended = true;
+                return Ok(0);
+            };
+            self.current = piece;
         }
         let length = buffer.len().min(self.current.len());
         self.current.copy_to_slice(&mut buffer[..length]);
