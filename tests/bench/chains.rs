@@ -70,7 +70,7 @@ pub(crate) async fn measure() -> io::Result<Value> {
     // Until the last status is written, which nobody waits for.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let processor = usage::processor_time(id).saturating_sub(before);
-    let cold = Requests::of(&cluster, 0);
+    let cold = Asked::of(&cluster, 0);
     let pulled = registry.requests().len() - asked;
     let peak = usage::peak_memory(id);
 
@@ -83,7 +83,7 @@ pub(crate) async fn measure() -> io::Result<Value> {
     );
     tokio::time::sleep(Duration::from_secs(INTERVAL)).await;
     let idle_processor = usage::processor_time(id).saturating_sub(before);
-    let idle = Requests::of(&cluster, seen);
+    let idle = Asked::of(&cluster, seen);
     let idle_pulled = registry.requests().len() - asked;
 
     let each = |count: usize| count as f64 / chains as f64;
@@ -125,14 +125,14 @@ fn print(result: &Value) {
 }
 
 /// What the controller asked of the API server, without watches, lists and its lease.
-struct Requests {
+struct Asked {
     requests: usize,
     events: usize,
     writes: usize,
     kinds: Value,
 }
 
-impl Requests {
+impl Asked {
     /// Those after the first `seen` lines of the log.
     fn of(cluster: &Cluster, seen: usize) -> Self {
         let log = cluster.audit_log();

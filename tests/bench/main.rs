@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         };
-        if let Err(error) = measured.and_then(|result| record(&name, result)) {
+        if let Err(error) = measured.and_then(|result| record(&name, &result)) {
             say(&format!("{name}: {error}"));
             return ExitCode::FAILURE;
         }
@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
 }
 
 /// Writes a result with what is needed to compare it.
-fn record(name: &str, result: Value) -> io::Result<()> {
+fn record(name: &str, result: &Value) -> io::Result<()> {
     let printed = |program: &str, arguments: &[&str]| {
         let output = Command::new(program)
             .args(arguments)

@@ -153,6 +153,7 @@ async fn pipeline(url: &str) -> io::Result<f64> {
         repository: url.parse().map_err(io::Error::other)?,
         credentials: Arc::new(Credentials::default()),
         namespace: "bench".parse().map_err(io::Error::other)?,
+        holder: "bench".to_owned(),
         signed_only: false,
     };
     let name = COMPONENT.parse().map_err(io::Error::other)?;
@@ -175,7 +176,7 @@ async fn pipeline(url: &str) -> io::Result<f64> {
         .map_err(io::Error::other)?;
     let image = Substitution {
         rule: RuleName::new("localization", 0, None),
-        file: RulePath::parse("deployment.yaml").map_err(io::Error::other)?,
+        file: RulePath::parse("deployment.yaml").ok_or(io::ErrorKind::InvalidInput)?,
         path: "spec.template.spec.containers[0].image".to_owned(),
         value: json!(IMAGE),
         missing: Missing::Refuse,
