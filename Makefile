@@ -31,12 +31,15 @@ check: needed ## Check formatting, lints and documentation.
 	@cargo clippy --all-targets --locked -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-generate: needed ## Write anew what is made from src/api and config/rbac: crds/, the chart's CRDs and rights.
+generate: needed tool-kubernetes ## Write anew what is made from other files: CRDs, the chart's rights and table of values, install.yaml.
 	@cargo run --locked --quiet --bin ocm-controller -- crds > crds/delivery.ocm.software.yaml.new
 	@mv crds/delivery.ocm.software.yaml.new crds/delivery.ocm.software.yaml
 	@cp crds/delivery.ocm.software.yaml $(CHART)/crds/
 	@{ sed '/^rules:/,$$d' $(ROLE); sed -n '/^rules:/,$$p' config/rbac/role.yaml; } > $(CHART)/role.new
 	@mv $(CHART)/role.new $(ROLE)
+	@target/tools/bin/kubectl kustomize config/default > config/install.yaml.new
+	@mv config/install.yaml.new config/install.yaml
+	@WRITE_VALUES=1 cargo test --locked --quiet --test offline values::table_of_values
 
 tools: needed $(TOOLS:%=tool-%) ## Build what the cluster tests run, into a cache, and link it into target/tools.
 

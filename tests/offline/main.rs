@@ -16,4 +16,6 @@ mod document;
 mod files;
 mod installation;
 mod manifests;
+mod monitoring;
 mod security;
+mod values;
