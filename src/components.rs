@@ -25,10 +25,11 @@ use crate::ocm::{
     descriptor_layer, read_descriptor,
 };
 use crate::registry::{
-    Client, Counters, Credentials, Endpoint, Manifest, Pool, Reference, RegistryRepository, Scheme,
+    self, Class, Client, Counters, Credentials, Endpoint, Manifest, Pool, Reference,
+    RegistryRepository, Scheme,
 };
 use crate::snapshot::Namespace;
-use crate::store::Store;
+use crate::store::{Holder, Store};
 
 /// The largest config blob of a component version, in bytes.
 const MAX_CONFIG: usize = 64 * 1024;
@@ -42,9 +43,22 @@ pub struct Place {
     pub credentials: Arc<Credentials>,
     /// The namespace of that object: what it fetched is not given to others.
     pub namespace: Namespace,
+    /// The UID of that object, likewise: one that is made again is let in anew.
+    pub holder: String,
     /// Whether only content is given out that the descriptor records a digest of: its signature
     /// was verified, and what has no digest in it was not signed.
     pub signed_only: bool,
+}
+
+impl Place {
+    /// Who is let in by `repository`.
+    fn holder<'a>(&'a self, repository: &'a str) -> Holder<'a> {
+        Holder {
+            namespace: &self.namespace,
+            uid: &self.holder,
+            repository,
+        }
+    }
 }
 
 /// A component version in a tree of references.
@@ -86,13 +100,12 @@ impl Components {
     /// out.
     pub async fn versions(&self, place: &Place, name: &ComponentName) -> Result<Vec<Version>> {
         let (client, repository) = self.client(place, name)?;
-        let listed = client
-            .list_tags(repository.name())
-            .await
-            .map_err(|source| Error::ListVersions {
-                component: name.clone(),
-                source,
-            })?;
+        let listed = client.list_tags(repository.name()).await;
+        let listed = self.heard(place, &repository, listed).await?;
+        let listed = listed.map_err(|source| Error::ListVersions {
+            component: name.clone(),
+            source,
+        })?;
         Ok(listed
             .tags
             .iter()
@@ -110,8 +123,9 @@ impl Components {
         let (client, repository) = self.client(place, name)?;
         let resolved = client
             .resolve(repository.name(), &Reference::Tag(version.tag().clone()))
-            .await
-            .map_err(|source| Error::read(name, version, source))?;
+            .await;
+        let resolved = self.heard(place, &repository, resolved).await?;
+        let resolved = resolved.map_err(|source| Error::read(name, version, source))?;
         Ok(resolved.digest)
     }
 
@@ -263,13 +277,9 @@ impl Components {
         digest: &Digest,
         limit: usize,
     ) -> Result<Option<Bytes>> {
-        let (namespace, repository, digest) = (
-            place.namespace.clone(),
-            repository.to_string(),
-            digest.clone(),
-        );
+        let (place, repository, digest) = (place.clone(), repository.to_string(), digest.clone());
         self.blocking(move |store| {
-            if !store.is_granted(&namespace, &repository, &digest)? {
+            if !store.is_granted(place.holder(&repository), &digest)? {
                 return Ok(None);
             }
             Ok(store.read_small(&digest, limit as u64)?.map(Bytes::from))
@@ -284,18 +294,32 @@ impl Components {
         digest: &Digest,
         bytes: Bytes,
     ) -> Result<()> {
-        let (namespace, repository, digest) = (
-            place.namespace.clone(),
-            repository.to_string(),
-            digest.clone(),
-        );
+        let (place, repository, digest) = (place.clone(), repository.to_string(), digest.clone());
         self.blocking(move |store| {
             if store.contains(&digest)?.is_none() {
                 store.write_small(&digest, &bytes)?;
             }
-            store.grant(&namespace, &repository, &digest)
+            store.grant(place.holder(&repository), &digest)
         })
         .await
+    }
+
+    /// Takes back what was granted where the repository no longer lets us in.
+    async fn heard<T>(
+        &self,
+        place: &Place,
+        repository: &RegistryRepository,
+        answer: registry::Result<T>,
+    ) -> Result<registry::Result<T>> {
+        let is_denied = answer.as_ref().err().is_some_and(|failure| {
+            matches!(failure.class(), Class::Unauthorized | Class::Forbidden)
+        });
+        if is_denied {
+            let (place, repository) = (place.clone(), repository.to_string());
+            self.blocking(move |store| store.revoke(place.holder(&repository)))
+                .await?;
+        }
+        Ok(answer)
     }
 
     async fn blocking<T: Send + 'static>(

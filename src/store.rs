@@ -7,7 +7,8 @@
 //! blobs/<algorithm>/<2>/<hex>    immutable content
 //! refs/tags/<namespace>/<snapshot>/<tag>
 //! refs/derivations/<namespace>/<algorithm>/<2>/<hex>
-//! refs/grants/<namespace>/<algorithm>-<hex>/<digest of the repository's URL>
+//! refs/grants/<namespace>/<holder>/<digest of the repository's URL>/<algorithm>-<hex>
+//! trash/                         content that was swept; emptied by the next sweep, and at start-up
 //! quarantine/                    content that did not match its digest; emptied at start-up
 //! ```
 //!
@@ -23,16 +24,25 @@
 //! reported as absent, so that the caller fetches it again. An open [`Blob`] keeps its bytes when
 //! the blob is removed or replaced.
 //!
+//! **Removing** is the work of a [`Collection`]: what the cluster needs is marked, what nothing
+//! points to is moved to `trash/` after a grace, and unlinked by the next collection.
+//!
 //! **Losing** the directory, or any file in it, costs time and never correctness.
 //!
 //! All calls block on the file system: async callers use [`tokio::task::spawn_blocking`].
 
 mod blob;
+mod counts;
 mod disk;
+mod files;
+mod garbage;
+mod live;
+mod plan;
 mod pointer;
+mod survey;
+mod uses;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -42,15 +52,26 @@ use tracing::warn;
 use crate::oci::Digest;
 
 pub use blob::{Blob, BlobWriter, Stored};
-pub use pointer::TagRecord;
+pub use counts::Statistics;
+pub use garbage::{Collection, Swept};
+pub use live::{Live, LiveSnapshot};
+pub use plan::Plan;
+pub use pointer::{Holder, TagRecord};
+pub use uses::Hold;
 
-use disk::{Disk, Stamp};
+use counts::Counts;
+use disk::Disk;
+use files::{FileSystem, Handle, OperatingSystem, Stamp};
+use uses::Uses;
 
 /// The layout that this program writes.
 const LAYOUT_VERSION: u32 = 1;
 
 /// How many blobs can be hashed at the same time before their first use.
 const VERIFYING_SHARDS: usize = 16;
+
+/// How many repositories can have tags written at the same time.
+const TAGGING_SHARDS: usize = 16;
 
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -158,36 +179,50 @@ struct Inner {
     verified: Mutex<HashMap<Digest, Stamp>>,
     /// Two readers of the same unverified blob hash it once, one after the other.
     verifying: [Mutex<()>; VERIFYING_SHARDS],
+    /// The tags of a repository are written and removed one after the other.
+    tagging: [Mutex<()>; TAGGING_SHARDS],
+    uses: Arc<Uses>,
+    counts: Counts,
     /// Held open for the lock on it.
-    _lock: File,
+    _lock: Box<dyn Handle>,
 }
 
 impl Store {
     /// Opens the store in `root`, which is created where it is absent.
     ///
-    /// Removes what an interrupted process left in `tmp/` and `quarantine/` without reading a
-    /// blob. Files that the store does not know are left alone. Fails where the layout is newer,
+    /// Removes what an interrupted process left in `tmp/`, `trash/` and `quarantine/` without
+    /// reading a blob. Files that the store does not know are left alone. Fails where the layout is newer,
     /// where another process has the store open, and where the directory cannot be written.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
-        let root = root.into();
-        let disk = Disk::new(root.clone());
-        let version = check_layout(&root)?;
-        disk.ensure_folder(&root)
-            .map_err(Error::access("create", &root))?;
+        Self::open_on(Arc::new(OperatingSystem), &root.into())
+    }
+
+    fn open_on(files: Arc<dyn FileSystem>, root: &Path) -> Result<Self> {
+        let disk = Disk::new(files, root.to_owned());
+        let version = check_layout(&disk, root)?;
+        disk.ensure_folder(root)
+            .map_err(Error::access("create", root))?;
         let lock_path = root.join("lock");
-        let lock = Disk::lock(&lock_path)
+        let lock = disk
+            .lock(&lock_path)
             .map_err(Error::access("lock", &lock_path))?
-            .ok_or_else(|| Error::InUse { path: root.clone() })?;
+            .ok_or_else(|| Error::InUse {
+                path: root.to_owned(),
+            })?;
         let store = Self {
             inner: Arc::new(Inner {
                 disk,
                 verified: Mutex::default(),
                 verifying: std::array::from_fn(|_| Mutex::default()),
+                tagging: std::array::from_fn(|_| Mutex::default()),
+                uses: Arc::default(),
+                counts: Counts::default(),
                 _lock: lock,
             }),
         };
-        store.clear("tmp")?;
-        store.clear("quarantine")?;
+        for folder in ["tmp", blob::TRASH, "quarantine"] {
+            store.clear(folder)?;
+        }
         if version.is_none() {
             store.replace_file(
                 &root.join("version"),
@@ -204,7 +239,7 @@ impl Store {
         let attempt = || {
             let mut file = self.disk().temporary(&folder)?;
             io::Write::write_all(&mut file, b"probe")?;
-            file.as_file().sync_all()
+            file.sync()
         };
         attempt().map_err(Error::access("write to", &folder))
     }
@@ -212,13 +247,11 @@ impl Store {
     /// Puts `content` under `target` in one step, durably, in place of what was there.
     fn replace_file(&self, target: &Path, content: &[u8]) -> Result<()> {
         let attempt = || {
-            let folder = target.parent().unwrap_or(target);
-            self.disk().ensure_folder(folder)?;
             let mut temporary = self.disk().temporary(&self.temporary_folder())?;
             io::Write::write_all(&mut temporary, content)?;
-            let (_, path) = Disk::finish(temporary)?;
-            Disk::name_over(path, target)?;
-            disk::sync_folder(folder)
+            temporary.sync()?;
+            self.disk().name(&mut temporary, target)?;
+            self.disk().settle(target)
         };
         attempt().map_err(Error::access("write", target))
     }
@@ -226,16 +259,27 @@ impl Store {
     /// Removes the files of a folder that only leftovers lie in.
     fn clear(&self, folder: &str) -> Result<()> {
         let folder = self.disk().path(folder);
-        let names = Disk::list(&folder).map_err(Error::access("list", &folder))?;
-        for name in names {
+        let names = self.disk().list(&folder);
+        for name in names.map_err(Error::access("list", &folder))? {
             let path = folder.join(name);
             // A folder in here is not ours; it is in nobody's way.
-            if path.is_dir() {
+            if self.disk().is_folder(&path) {
                 continue;
             }
-            Disk::remove(&path).map_err(Error::access("remove", &path))?;
+            let removed = self.disk().remove(&path);
+            removed.map_err(Error::access("remove", &path))?;
         }
         Ok(())
+    }
+
+    /// Begins work: what it uses of the store stays until the hold is dropped, also what nothing
+    /// points to yet.
+    pub fn hold(&self) -> Hold {
+        self.uses().hold()
+    }
+
+    fn uses(&self) -> &Arc<Uses> {
+        &self.inner.uses
     }
 
     fn temporary_folder(&self) -> PathBuf {
@@ -248,9 +292,9 @@ impl Store {
 }
 
 /// Reads the layout's version before anything is touched; `None` where the store is new.
-fn check_layout(root: &Path) -> Result<Option<u32>> {
+fn check_layout(disk: &Disk, root: &Path) -> Result<Option<u32>> {
     let path = root.join("version");
-    let found = Disk::read(&path, 64).map_err(Error::access("read", &path))?;
+    let found = disk.read(&path, 64).map_err(Error::access("read", &path))?;
     let Some(found) = found else {
         return Ok(None);
     };

@@ -10,7 +10,7 @@ use super::{Components, Content, Place};
 use crate::ocm::BlobDescriptor;
 use crate::registry::{BlobReader, Client, RegistryRepository};
 use crate::snapshot::Namespace;
-use crate::store::Store;
+use crate::store::{Holder, Store};
 
 /// The largest blob that is kept as it was pulled, in bytes: rules are read at every reconcile,
 /// and larger content is kept in the form that is made of it.
@@ -24,6 +24,7 @@ impl Components {
             client: self.pool.client(&repository, &place.credentials),
             store: self.store.clone(),
             namespace: place.namespace.clone(),
+            holder: place.holder.clone(),
             repository,
             pending: content.source.pieces.iter().cloned().collect(),
             current: None,
@@ -37,6 +38,7 @@ pub struct ContentReader {
     client: Client,
     store: Store,
     namespace: Namespace,
+    holder: String,
     repository: RegistryRepository,
     pending: VecDeque<Piece>,
     current: Option<Open>,
@@ -75,9 +77,14 @@ impl ContentReader {
     /// A small blob, from the store where this namespace has pulled it before.
     fn small(&self, blob: &BlobDescriptor) -> io::Result<Vec<u8>> {
         let (repository, digest) = (self.repository.to_string(), &blob.digest);
+        let holder = Holder {
+            namespace: &self.namespace,
+            uid: &self.holder,
+            repository: &repository,
+        };
         let is_granted = self
             .store
-            .is_granted(&self.namespace, &repository, digest)
+            .is_granted(holder, digest)
             .map_err(io::Error::other)?;
         if is_granted
             && let Some(bytes) = self
@@ -101,9 +108,7 @@ impl ContentReader {
                 .write_small(digest, &bytes)
                 .map_err(io::Error::other)?;
         }
-        self.store
-            .grant(&self.namespace, &repository, digest)
-            .map_err(io::Error::other)?;
+        self.store.grant(holder, digest).map_err(io::Error::other)?;
         Ok(bytes.to_vec())
     }
 }

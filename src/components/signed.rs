@@ -276,6 +276,7 @@ mod tests {
             repository: "registry.example.org/ocm".parse().unwrap(),
             credentials: Arc::new(Credentials::default()),
             namespace: "tenant".parse().unwrap(),
+            holder: "0b1c".to_owned(),
             signed_only,
         }
     }

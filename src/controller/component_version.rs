@@ -327,6 +327,7 @@ pub(super) fn place(
         repository,
         credentials,
         namespace,
+        holder: component.uid().unwrap_or_default(),
         signed_only: verify::is_asked(component),
     })
 }

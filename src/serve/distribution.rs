@@ -171,7 +171,9 @@ fn look_up(store: &Store, target: Target, query: &str) -> Result<Found, Refusal>
                     .tag(&repository, &tag)
                     .map_err(internal)?
                     .map(|record| record.manifest),
-                Reference::Digest(digest) => manifests(store, &repository)?
+                Reference::Digest(digest) => store
+                    .manifests(&repository)
+                    .map_err(internal)?
                     .into_iter()
                     .find(|reachable| *reachable == digest),
             };
@@ -203,17 +205,6 @@ fn look_up(store: &Store, target: Target, query: &str) -> Result<Found, Refusal>
     }
 }
 
-/// The manifests that a repository's tags point to.
-fn manifests(store: &Store, repository: &Repository) -> Result<Vec<Digest>, Refusal> {
-    let mut manifests = Vec::new();
-    for tag in store.tags(repository).map_err(internal)? {
-        if let Some(record) = store.tag(repository, &tag).map_err(internal)? {
-            manifests.push(record.manifest);
-        }
-    }
-    Ok(manifests)
-}
-
 /// Whether a manifest of the repository is, or names, this content.
 fn reaches(store: &Store, repository: &Repository, digest: &Digest) -> Result<bool, Refusal> {
     #[derive(Deserialize)]
@@ -225,7 +216,7 @@ fn reaches(store: &Store, repository: &Repository, digest: &Digest) -> Result<bo
         config: Descriptor,
         layers: Vec<Descriptor>,
     }
-    for manifest in manifests(store, repository)? {
+    for manifest in store.manifests(repository).map_err(internal)? {
         if manifest == *digest {
             return Ok(true);
         }
@@ -311,7 +302,14 @@ async fn blob_response(digest: &Digest, blob: Blob, parts: &Parts) -> Response<B
         Selection::Part { start, length } => (StatusCode::PARTIAL_CONTENT, start, length),
         Selection::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let mut file = tokio::fs::File::from_std(blob.into_file());
+    let file = match blob.into_file() {
+        Ok(file) => file,
+        Err(failure) => {
+            error!(%digest, error = %failure, "failed to hand over a blob");
+            return Refusal::Internal.response();
+        }
+    };
+    let mut file = tokio::fs::File::from_std(file);
     if let Err(failure) = file.seek(std::io::SeekFrom::Start(start)).await {
         error!(%digest, error = %failure, "failed to seek in a blob");
         return Refusal::Internal.response();

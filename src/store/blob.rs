@@ -5,16 +5,20 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 
-use tempfile::NamedTempFile;
 use tracing::warn;
 
 use crate::oci::{Algorithm, Digest, Hasher};
 
-use super::disk::{self, Disk, Stamp};
+use super::disk::Temporary;
+use super::files::{Handle, Stamp};
+use super::uses::Used;
 use super::{Error, HashMap, Result, Store, VERIFYING_SHARDS};
 
 /// How much of a blob is in memory while it is hashed.
 const PIECE: usize = 64 * 1024;
+
+/// Where blobs lie that were swept, until the next sweep.
+pub(super) const TRASH: &str = "trash";
 
 /// What a finished write stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,
-    temporary: NamedTempFile,
+    temporary: Temporary,
     hasher: Hasher,
 }
 
@@ -93,7 +97,7 @@ impl Write for BlobWriter {
 /// It stays readable to its end when the blob is removed from the store meanwhile.
 #[derive(Debug)]
 pub struct Blob {
-    file: File,
+    handle: Box<dyn Handle>,
     size: u64,
 }
 
@@ -104,20 +108,20 @@ impl Blob {
     }
 
     /// The file, positioned at the start.
-    pub fn into_file(self) -> File {
-        self.file
+    pub fn into_file(self) -> io::Result<File> {
+        self.handle.into_file()
     }
 }
 
 impl Read for Blob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
+        self.handle.read(buffer)
     }
 }
 
 impl Seek for Blob {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        self.file.seek(position)
+        self.handle.seek(position)
     }
 }
 
@@ -144,45 +148,61 @@ impl Store {
     /// The size of a blob by its name alone: cheap, and no promise about its bytes.
     pub fn contains(&self, digest: &Digest) -> Result<Option<u64>> {
         let path = self.blob_path(digest);
-        let metadata = Disk::look(&path).map_err(Error::access("look at", &path))?;
-        Ok(metadata.map(|metadata| metadata.len()))
+        let look = || {
+            self.disk()
+                .look(&path)
+                .map_err(Error::access("look at", &path))
+        };
+        self.uses().touch(Used::Blob(digest.clone()));
+        let stamp = match look()? {
+            None if self.rescue(digest)? => look()?,
+            stamp => stamp,
+        };
+        Ok(stamp.map(|stamp| stamp.size))
     }
 
     /// Opens a blob; `None` where it is absent or was not what its digest says.
     ///
     /// The first time, this reads the whole blob (the module's documentation says when again).
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>> {
-        let path = self.blob_path(digest);
-        let open = || Disk::open(&path).map_err(Error::access("open", &path));
-        let Some((file, metadata)) = open()? else {
+        self.uses().touch(Used::Blob(digest.clone()));
+        let opened = match self.open_unchecked(digest)? {
+            None if self.rescue(digest)? => self.open_unchecked(digest)?,
+            opened => opened,
+        };
+        let Some((handle, stamp)) = opened else {
             return Ok(None);
         };
-        if self.is_verified(digest, Stamp::of(&metadata)) {
-            let size = metadata.len();
-            return Ok(Some(Blob { file, size }));
+        if self.is_verified(digest, stamp) {
+            let size = stamp.size;
+            return Ok(Some(Blob { handle, size }));
         }
         let shard = usize::from(digest.hex().as_bytes()[0]) % VERIFYING_SHARDS;
         let _turn = self.inner.verifying[shard]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have hashed, replaced or removed it while this one waited.
-        let Some((mut file, metadata)) = open()? else {
+        let Some((mut handle, stamp)) = self.open_unchecked(digest)? else {
             return Ok(None);
         };
-        let stamp = Stamp::of(&metadata);
-        let size = metadata.len();
+        let size = stamp.size;
         if self.is_verified(digest, stamp) {
-            return Ok(Some(Blob { file, size }));
+            return Ok(Some(Blob { handle, size }));
         }
-        match matches(&mut file, digest) {
+        match matches(handle.as_mut(), digest) {
             Ok(true) => {
                 self.verified().insert(digest.clone(), stamp);
-                Ok(Some(Blob { file, size }))
+                Ok(Some(Blob { handle, size }))
             }
             Ok(false) => self.quarantine(digest, stamp, "content has another digest"),
             // What the disk cannot read back has to be fetched again as well.
             Err(source) => self.quarantine(digest, stamp, &source.to_string()),
         }
+    }
+
+    fn open_unchecked(&self, digest: &Digest) -> Result<Option<(Box<dyn Handle>, Stamp)>> {
+        let path = self.blob_path(digest);
+        self.disk().open(&path).map_err(Error::access("open", path))
     }
 
     /// Hashes a blob even if it was hashed before, as a scrub does; its size where it is sound.
@@ -224,50 +244,93 @@ impl Store {
         let path = self.blob_path(digest);
         let mut verified = self.verified();
         verified.remove(digest);
-        Disk::remove(&path).map_err(Error::access("remove", &path))
+        self.disk()
+            .remove(&path)
+            .map_err(Error::access("remove", &path))
+    }
+
+    /// Moves a blob to the trash if `is_old` says so of its last use, asked when nobody can name
+    /// or take it back any more; its size where it did.
+    pub(super) fn trash(
+        &self,
+        digest: &Digest,
+        is_old: impl Fn(u64) -> bool,
+    ) -> Result<Option<u64>> {
+        let (path, target) = (self.blob_path(digest), self.trash_path(digest));
+        let mut verified = self.verified();
+        if !is_old(self.uses().last(&Used::Blob(digest.clone()))) {
+            return Ok(None);
+        }
+        let failed = Error::access("remove", &path);
+        let moved = || {
+            let size = self.disk().look(&path)?.map_or(0, |stamp| stamp.size);
+            Ok((size, self.disk().set_aside(&path, &target)?))
+        };
+        let (size, has_moved) = moved().map_err(failed)?;
+        verified.remove(digest);
+        Ok(has_moved.then_some(size))
+    }
+
+    /// Takes a blob out of the trash again, where somebody wants it in time.
+    fn rescue(&self, digest: &Digest) -> Result<bool> {
+        let (path, source) = (self.blob_path(digest), self.trash_path(digest));
+        let _names = self.verified();
+        let is_there = self
+            .disk()
+            .look(&source)
+            .map_err(Error::access("look at", &source))?;
+        if is_there.is_none() {
+            return Ok(false);
+        }
+        let rescued = self.disk().set_aside(&source, &path);
+        rescued.map_err(Error::access("take back", &path))
     }
 
     /// Gives finished content its name.
     ///
     /// A sound blob of that name stays as it is. One that this process never hashed, or that was
     /// changed since, is replaced: these bytes are known to be right.
-    fn keep(&self, temporary: NamedTempFile, digest: &Digest, size: u64) -> io::Result<()> {
+    fn keep(&self, mut temporary: Temporary, digest: &Digest, size: u64) -> io::Result<()> {
         let target = self.blob_path(digest);
-        let folder = target.parent().unwrap_or(&target);
-        self.disk().ensure_folder(folder)?;
-        let (file, path) = Disk::finish(temporary)?;
+        self.uses().touch(Used::Blob(digest.clone()));
+        temporary.sync()?;
         {
             let mut verified = self.verified();
-            if let Some(path) = Disk::name_new(path, &target)? {
-                let present = Disk::look(&target)?;
-                let is_sound = present.is_some_and(|present| {
-                    present.len() == size && verified.get(digest) == Some(&Stamp::of(&present))
-                });
-                if !is_sound {
-                    Disk::name_over(path, &target)?;
-                    verified.insert(digest.clone(), Stamp::of(&file.metadata()?));
-                }
-            } else {
-                verified.insert(digest.clone(), Stamp::of(&file.metadata()?));
+            let present = self.disk().look(&target)?;
+            let is_sound = present.is_some_and(|present| {
+                present.size == size && verified.get(digest) == Some(&present)
+            });
+            if !is_sound {
+                self.disk().name(&mut temporary, &target)?;
+                verified.insert(digest.clone(), temporary.stamp()?);
             }
         }
         // Also where the name was there before: the process that wrote it may have died in between.
-        disk::sync_folder(folder)
+        let settled = self.disk().settle_once(&target);
+        if settled.is_err() {
+            // A second sync could say "worked" of a name that the first one lost.
+            self.verified().remove(digest);
+            let _ = self.disk().remove(&target);
+        }
+        settled
     }
 
     /// Moves a bad blob out of the way and reports it as absent.
     fn quarantine(&self, digest: &Digest, bad: Stamp, problem: &str) -> Result<Option<Blob>> {
         let path = self.blob_path(digest);
         let mut verified = self.verified();
-        let present = Disk::look(&path).map_err(Error::access("look at", &path))?;
+        let failed = Error::access("quarantine", &path);
         // A writer may have put sound content in its place meanwhile; the next open finds that.
-        if present.is_some_and(|present| Stamp::of(&present) == bad) {
+        let mut set_aside = || {
+            if self.disk().look(&path)? != Some(bad) {
+                return Ok(false);
+            }
             verified.remove(digest);
-            let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
-            let target = self.disk().path("quarantine").join(name);
-            self.disk()
-                .set_aside(&path, &target)
-                .map_err(Error::access("quarantine", &path))?;
+            let target = self.disk().path("quarantine").join(file_name(digest));
+            self.disk().set_aside(&path, &target)
+        };
+        if set_aside().map_err(failed)? {
+            self.inner.counts.quarantined();
             warn!(%digest, problem, "quarantined a damaged blob");
         }
         Ok(None)
@@ -284,6 +347,10 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn trash_path(&self, digest: &Digest) -> PathBuf {
+        self.disk().path(TRASH).join(file_name(digest))
+    }
+
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         self.disk()
@@ -294,8 +361,13 @@ impl Store {
     }
 }
 
+/// The name of a blob where all lie in one folder.
+fn file_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
+}
+
 /// Hashes a file from its start and leaves it there again.
-fn matches(file: &mut File, digest: &Digest) -> io::Result<bool> {
+fn matches(file: &mut dyn Handle, digest: &Digest) -> io::Result<bool> {
     let mut hasher = Hasher::new(digest.algorithm());
     let mut piece = vec![0; PIECE];
     loop {

@@ -5,7 +5,8 @@
 //! one that does not fit its digest reads as absent, like damaged content.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,15 @@ use tracing::warn;
 use crate::oci::{Digest, Tag};
 use crate::snapshot::{Image, Namespace, Repository};
 
-use super::disk::Disk;
-use super::{Error, Result, Store};
+use super::survey;
+use super::uses::Used;
+use super::{Error, Result, Store, TAGGING_SHARDS};
 
 /// The longest record, in bytes; they are meant to be some hundred.
 const RECORD_LIMIT: usize = 64 * 1024;
+
+/// How many manifests that a tag pointed to before are remembered at most.
+const PREVIOUS_LIMIT: usize = 16;
 
 /// What a tag of a snapshot's repository points to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +34,29 @@ pub struct TagRecord {
     pub size: u64,
     /// The UID of the object that the tag was written for.
     pub owner: String,
+    /// What the tag pointed to before, newest first. It can still be pulled by its digest, so that
+    /// who was told of it finds it until he has been told of the new one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous: Vec<Digest>,
+}
+
+impl TagRecord {
+    /// All manifests that can be pulled because of this tag.
+    pub fn manifests(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.manifest).chain(&self.previous)
+    }
+}
+
+/// Who was let in by a repository, and may have from the store what was pulled from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder<'a> {
+    /// The namespace of the object whose credentials were used.
+    pub namespace: &'a Namespace,
+    /// The UID of that object: one that is made again under its name has to be let in anew, and
+    /// so has a namespace.
+    pub uid: &'a str,
+    /// The repository that let it in.
+    pub repository: &'a str,
 }
 
 /// Says of a blob where it was pulled from, for the reader of the file.
@@ -59,30 +87,74 @@ impl Store {
                 .map_err(Error::access("write to", self.temporary_folder()))?;
             writer.commit()?;
         }
+        // Of what was found, the name may be in memory only: the process that wrote it may have
+        // been killed before it synced it. A tag is not to outlive what it points to.
+        for digest in survey::digests_in(&image.manifest)
+            .iter()
+            .chain([&image.digest])
+        {
+            if self.contains(digest)?.is_some() {
+                let path = self.blob_path(digest);
+                let settled = self.disk().settle_once(&path);
+                settled.map_err(Error::access("sync", path))?;
+            }
+        }
         let record = TagRecord {
             manifest: image.digest.clone(),
             size: image.manifest.len() as u64,
             owner: owner.to_owned(),
+            previous: Vec::new(),
         };
-        self.set_tag(repository, tag, &record)?;
-        Ok(record)
+        self.set_tag(repository, tag, record)
     }
 
-    /// Points `tag` to a manifest, in place of what it pointed to before.
-    pub fn set_tag(&self, repository: &Repository, tag: &Tag, record: &TagRecord) -> Result<()> {
-        self.set_record(self.tag_path(repository, tag), record)
+    /// Points `tag` to a manifest; what it pointed to before can still be pulled for a while.
+    pub fn set_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        mut record: TagRecord,
+    ) -> Result<TagRecord> {
+        let _turn = self.tagging(repository);
+        self.uses().touch(Used::Repository(repository.clone()));
+        if let Some(before) = self.tag(repository, tag)? {
+            for digest in before.manifests() {
+                if *digest != record.manifest && !record.previous.contains(digest) {
+                    record.previous.push(digest.clone());
+                }
+            }
+            record.previous.truncate(PREVIOUS_LIMIT);
+            if before.manifest != record.manifest {
+                // Its grace begins now.
+                self.uses().touch(Used::Blob(before.manifest));
+            }
+        }
+        self.set_record(self.tag_path(repository, tag), &record)?;
+        Ok(record)
     }
 
     /// What `tag` points to.
     pub fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<TagRecord>> {
-        Self::record(&self.tag_path(repository, tag))
+        self.record(&self.tag_path(repository, tag))
+    }
+
+    /// Everything that can be pulled from a repository by its digest.
+    pub fn manifests(&self, repository: &Repository) -> Result<Vec<Digest>> {
+        let mut manifests = Vec::new();
+        for tag in self.tags(repository)? {
+            if let Some(record) = self.tag(repository, &tag)? {
+                manifests.extend(record.manifests().cloned());
+            }
+        }
+        Ok(manifests)
     }
 
     /// The tags of a repository in the order of their bytes; none where it is unknown.
     pub fn tags(&self, repository: &Repository) -> Result<Vec<Tag>> {
         let folder = self.repository_path(repository);
-        let names = Disk::list(&folder).map_err(Error::access("list", &folder))?;
+        let names = self.disk().list(&folder);
         let mut tags: Vec<Tag> = names
+            .map_err(Error::access("list", &folder))?
             .into_iter()
             .filter_map(|name| name.into_string().ok()?.parse().ok())
             .collect();
@@ -92,7 +164,8 @@ impl Store {
 
     /// Removes a tag; says whether it was there. What it points to stays.
     pub fn remove_tag(&self, repository: &Repository, tag: &Tag) -> Result<bool> {
-        remove(&self.tag_path(repository, tag))
+        let _turn = self.tagging(repository);
+        self.remove_record(&self.tag_path(repository, tag))
     }
 
     /// What was derived before from the inputs that `key` is the digest of.
@@ -104,7 +177,9 @@ impl Store {
         namespace: &Namespace,
         key: &Digest,
     ) -> Result<Option<T>> {
-        Self::record(&self.derivation_path(namespace, key))
+        let path = self.derivation_path(namespace, key);
+        self.use_record(&path);
+        self.record(&path)
     }
 
     /// Remembers what was derived from the inputs that `key` is the digest of.
@@ -114,51 +189,57 @@ impl Store {
         key: &Digest,
         value: &T,
     ) -> Result<()> {
-        self.set_record(self.derivation_path(namespace, key), value)
+        let path = self.derivation_path(namespace, key);
+        self.use_record(&path);
+        self.set_record(path, value)
     }
 
     /// Forgets a derivation; says whether it was there.
     pub fn remove_derivation(&self, namespace: &Namespace, key: &Digest) -> Result<bool> {
-        remove(&self.derivation_path(namespace, key))
+        self.remove_record(&self.derivation_path(namespace, key))
     }
 
-    /// Remembers that `namespace` has pulled a blob from `repository` with its own credentials.
+    /// Remembers that `holder` has pulled a blob with its own credentials.
     ///
-    /// Content is shared between namespaces, permission is not: what one namespace fetched is
-    /// given to another only after that one has been let in by the same repository.
-    pub fn grant(&self, namespace: &Namespace, repository: &str, digest: &Digest) -> Result<()> {
+    /// Content is shared between namespaces, permission is not: what one object fetched is given
+    /// to another only after that one has been let in by the same repository.
+    pub fn grant(&self, holder: Holder<'_>, digest: &Digest) -> Result<()> {
         let grant = Grant {
-            repository: repository.to_owned(),
+            repository: holder.repository.to_owned(),
             digest: digest.clone(),
         };
-        self.set_record(self.grant_path(namespace, repository, digest), &grant)
+        let path = self.grant_path(holder, digest);
+        self.use_record(&path);
+        self.set_record(path, &grant)
     }
 
-    /// Whether `namespace` has pulled the blob from `repository` before.
-    pub fn is_granted(
-        &self,
-        namespace: &Namespace,
-        repository: &str,
-        digest: &Digest,
-    ) -> Result<bool> {
-        let path = self.grant_path(namespace, repository, digest);
-        let grant: Option<Grant> = Self::record(&path)?;
-        Ok(grant.is_some_and(|grant| grant.repository == repository && grant.digest == *digest))
+    /// Whether `holder` has pulled the blob before.
+    pub fn is_granted(&self, holder: Holder<'_>, digest: &Digest) -> Result<bool> {
+        let path = self.grant_path(holder, digest);
+        self.use_record(&path);
+        let grant: Option<Grant> = self.record(&path)?;
+        Ok(grant
+            .is_some_and(|grant| grant.repository == holder.repository && grant.digest == *digest))
     }
 
-    /// Takes a grant back, as after a 401; says whether it was there.
-    pub fn remove_grant(
-        &self,
-        namespace: &Namespace,
-        repository: &str,
-        digest: &Digest,
-    ) -> Result<bool> {
-        remove(&self.grant_path(namespace, repository, digest))
+    /// Takes back all that `holder` was given, as after a 401; says how much it was.
+    pub fn revoke(&self, holder: Holder<'_>) -> Result<usize> {
+        let folder = self.granted_folder(holder);
+        let names = self.disk().list(&folder);
+        let mut count = 0;
+        for name in names.map_err(Error::access("list", &folder))? {
+            count += usize::from(self.remove_record(&folder.join(name))?);
+        }
+        let removed = self.disk().remove_folder(&folder);
+        removed.map_err(Error::access("remove", &folder))?;
+        Ok(count)
     }
 
-    fn record<T: DeserializeOwned>(path: &PathBuf) -> Result<Option<T>> {
+    /// The record in a file; absent where the file is, or is damaged.
+    pub(super) fn record<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
         let limit = (RECORD_LIMIT + 256) as u64;
-        let Some(content) = Disk::read(path, limit).map_err(Error::access("read", path))? else {
+        let content = self.disk().read(path, limit);
+        let Some(content) = content.map_err(Error::access("read", path))? else {
             return Ok(None);
         };
         let record = decode(&content);
@@ -169,7 +250,7 @@ impl Store {
     }
 
     /// Writes a record unless it is there already: unchanged input costs no sync.
-    fn set_record<T: Serialize>(&self, path: PathBuf, record: &T) -> Result<()> {
+    pub(super) fn set_record<T: Serialize>(&self, path: PathBuf, record: &T) -> Result<()> {
         let json = match serde_json::to_string(record) {
             Ok(json) if json.len() <= RECORD_LIMIT => json,
             Ok(json) => {
@@ -182,9 +263,10 @@ impl Store {
             }
         };
         let content = format!("{}\n{json}", Digest::of(&json));
-        let present = Disk::read(&path, content.len() as u64);
+        let present = self.disk().read(&path, content.len() as u64);
         if matches!(present, Ok(Some(present)) if present == content.as_bytes()) {
-            return Ok(());
+            let settled = self.disk().settle_once(&path);
+            return settled.map_err(Error::access("write", path));
         }
         self.replace_file(&path, content.as_bytes())
     }
@@ -196,7 +278,7 @@ impl Store {
             .join(repository.name())
     }
 
-    fn tag_path(&self, repository: &Repository, tag: &Tag) -> PathBuf {
+    pub(super) fn tag_path(&self, repository: &Repository, tag: &Tag) -> PathBuf {
         self.repository_path(repository).join(tag.as_str())
     }
 
@@ -209,13 +291,43 @@ impl Store {
             .join(key.hex())
     }
 
-    fn grant_path(&self, namespace: &Namespace, repository: &str, digest: &Digest) -> PathBuf {
+    fn grant_path(&self, holder: Holder<'_>, digest: &Digest) -> PathBuf {
+        self.granted_folder(holder)
+            .join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
+    fn granted_folder(&self, holder: Holder<'_>) -> PathBuf {
         self.disk()
             .path("refs/grants")
-            .join(namespace.as_str())
-            .join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
-            .join(Digest::of(repository).hex())
+            .join(holder.namespace.as_str())
+            .join(holder_name(holder.uid))
+            .join(Digest::of(holder.repository).hex())
     }
+
+    /// Not synced: a record that comes back after a power loss points to what is still there.
+    pub(super) fn remove_record(&self, path: &Path) -> Result<bool> {
+        let removed = self.disk().remove(path);
+        removed.map_err(Error::access("remove", path))
+    }
+
+    /// Notes the use of a derivation or grant.
+    fn use_record(&self, path: &Path) {
+        self.uses().touch(Used::Record(path.to_owned()));
+    }
+
+    /// The right to change the tags of a repository.
+    pub(super) fn tagging(&self, repository: &Repository) -> MutexGuard<'_, ()> {
+        let digest = Digest::of(repository.to_string());
+        let shard = usize::from(digest.hex().as_bytes()[0]) % TAGGING_SHARDS;
+        self.inner.tagging[shard]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What stands for the UID of a holder in a path: an API server gives any text as one.
+pub(super) fn holder_name(uid: &str) -> String {
+    Digest::of(uid).hex()[..32].to_owned()
 }
 
 fn decode<T: DeserializeOwned>(content: &[u8]) -> Option<T> {
@@ -225,9 +337,4 @@ fn decode<T: DeserializeOwned>(content: &[u8]) -> Option<T> {
         return None;
     }
     serde_json::from_str(json).ok()
-}
-
-/// Not synced: a record that comes back after a power loss points to what is still there.
-fn remove(path: &PathBuf) -> Result<bool> {
-    Disk::remove(path).map_err(Error::access("remove", path))
 }

@@ -11,6 +11,8 @@ use crate::snapshot::{Namespace, Repository};
 
 use super::*;
 
+mod garbage;
+
 fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
@@ -47,6 +49,7 @@ fn record(content: &str) -> TagRecord {
         manifest: Digest::of(content),
         size: content.len() as u64,
         owner: "0b1c".to_owned(),
+        previous: Vec::new(),
     }
 }
 
@@ -165,7 +168,7 @@ fn f34_newer_layout_is_refused_and_untouched() {
 fn f34_foreign_files_are_ignored_and_kept() {
     let (folder, store) = fresh();
     let (repository, tag) = place();
-    store.set_tag(&repository, &tag, &record("m")).unwrap();
+    store.set_tag(&repository, &tag, record("m")).unwrap();
     let foreign = [
         "lost+found",
         "blobs/sha256",
@@ -247,13 +250,14 @@ fn tags_are_replaced_listed_in_order_and_removed() {
     let (repository, tag) = place();
     for name in ["b", "a", "6.3.5", "B"] {
         store
-            .set_tag(&repository, &name.parse().unwrap(), &record("old"))
+            .set_tag(&repository, &name.parse().unwrap(), record("old"))
             .unwrap();
     }
-    store.set_tag(&repository, &tag, &record("new")).unwrap();
+    let written = store.set_tag(&repository, &tag, record("new")).unwrap();
+    assert_eq!(written.previous, [Digest::of("old")]);
     drop(store);
     let store = Store::open(folder.path()).unwrap();
-    assert_eq!(store.tag(&repository, &tag).unwrap(), Some(record("new")));
+    assert_eq!(store.tag(&repository, &tag).unwrap(), Some(written));
     let names: Vec<String> = store
         .tags(&repository)
         .unwrap()
@@ -270,13 +274,13 @@ fn tags_are_replaced_listed_in_order_and_removed() {
 fn reader_of_a_tag_sees_the_old_or_the_new_record_and_nothing_between() {
     let (_folder, store) = fresh();
     let (repository, tag) = place();
-    store.set_tag(&repository, &tag, &record("0")).unwrap();
+    store.set_tag(&repository, &tag, record("0")).unwrap();
     let writer = {
         let (store, repository, tag) = (store.clone(), repository.clone(), tag.clone());
         std::thread::spawn(move || {
             for turn in 0..50 {
                 let next = record(&turn.to_string());
-                store.set_tag(&repository, &tag, &next).unwrap();
+                store.set_tag(&repository, &tag, next).unwrap();
             }
         })
     };
@@ -319,23 +323,43 @@ fn record_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn grant_is_for_one_namespace_repository_and_digest() {
+fn grant_is_for_one_holder_repository_and_digest() {
     let (folder, store) = fresh();
     let (ours, theirs): (Namespace, Namespace) =
         ("team-a".parse().unwrap(), "team-b".parse().unwrap());
-    let (url, digest) = ("https://r.example/../../etc", Digest::of("blob"));
-    store.grant(&ours, url, &digest).unwrap();
-    assert!(store.is_granted(&ours, url, &digest).unwrap());
-    assert!(!store.is_granted(&theirs, url, &digest).unwrap());
-    assert!(
-        !store
-            .is_granted(&ours, "https://r.example", &digest)
-            .unwrap()
-    );
-    assert!(!store.is_granted(&ours, url, &Digest::of("other")).unwrap());
+    let holder = Holder {
+        namespace: &ours,
+        uid: "../0b1c",
+        repository: "https://r.example/../../etc",
+    };
+    let digest = Digest::of("blob");
+    store.grant(holder, &digest).unwrap();
+    assert!(store.is_granted(holder, &digest).unwrap());
+    let others = [
+        Holder {
+            namespace: &theirs,
+            ..holder
+        },
+        // The object, and so the namespace, was deleted and made again.
+        Holder {
+            uid: "0b1d",
+            ..holder
+        },
+        Holder {
+            repository: "https://r.example",
+            ..holder
+        },
+    ];
+    for other in others {
+        assert!(!store.is_granted(other, &digest).unwrap(), "{other:?}");
+    }
+    assert!(!store.is_granted(holder, &Digest::of("other")).unwrap());
     assert_eq!(files_below(&folder.path().join("refs/grants/team-a")), 1);
-    assert!(store.remove_grant(&ours, url, &digest).unwrap());
-    assert!(!store.is_granted(&ours, url, &digest).unwrap());
+    for other in others {
+        assert_eq!(store.revoke(other).unwrap(), 0, "{other:?}");
+    }
+    assert_eq!(store.revoke(holder).unwrap(), 1);
+    assert!(!store.is_granted(holder, &digest).unwrap());
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! What the store counts, for metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Store;
+use super::garbage::{Sizes, Swept};
+
+/// Counts that go up, and what the last garbage collection saw.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    blobs: AtomicU64,
+    bytes: AtomicU64,
+    repositories: AtomicU64,
+    swept_blobs: AtomicU64,
+    swept_bytes: AtomicU64,
+    quarantined: AtomicU64,
+}
+
+/// What a store has counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// The blobs that the last garbage collection saw.
+    pub blobs: u64,
+    /// The bytes that the store took then, in whole blocks.
+    pub bytes: u64,
+    /// The repositories that it saw, one for each Snapshot.
+    pub repositories: u64,
+    /// The blobs that garbage collection removed since the start.
+    pub swept_blobs: u64,
+    /// The bytes of these.
+    pub swept_bytes: u64,
+    /// The damaged blobs that were set aside since the start.
+    pub quarantined: u64,
+    /// The bytes that can still be written, where the file system tells.
+    pub free: Option<u64>,
+}
+
+impl Counts {
+    pub(super) fn surveyed(&self, sizes: &Sizes) {
+        self.blobs.store(sizes.blobs, Ordering::Relaxed);
+        self.bytes.store(sizes.bytes, Ordering::Relaxed);
+        self.repositories
+            .store(sizes.repositories, Ordering::Relaxed);
+    }
+
+    pub(super) fn swept(&self, swept: &Swept) {
+        self.swept_blobs.fetch_add(swept.blobs, Ordering::Relaxed);
+        self.swept_bytes.fetch_add(swept.bytes, Ordering::Relaxed);
+        self.blobs.fetch_sub(swept.blobs, Ordering::Relaxed);
+    }
+
+    pub(super) fn quarantined(&self) {
+        self.quarantined.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// What was counted so far.
+    pub fn statistics(&self) -> Statistics {
+        let counts = &self.inner.counts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Statistics {
+            blobs: read(&counts.blobs),
+            bytes: read(&counts.bytes),
+            repositories: read(&counts.repositories),
+            swept_blobs: read(&counts.swept_blobs),
+            swept_bytes: read(&counts.swept_bytes),
+            quarantined: read(&counts.quarantined),
+            free: self.disk().free().ok(),
+        }
+    }
+}
