@@ -11,9 +11,13 @@
 #[path = "../support/tools.rs"]
 mod tools;
 
+#[path = "../support/pod.rs"]
+mod pod;
+
 mod command_line;
 mod document;
 mod files;
+mod image;
 mod installation;
 mod manifests;
 mod monitoring;

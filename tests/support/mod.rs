@@ -18,6 +18,7 @@ pub mod controller;
 pub mod git;
 
 pub mod manifests;
+pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod registry;
