@@ -11,6 +11,11 @@
 #[path = "../support/tools.rs"]
 mod tools;
 
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the tests on a cluster, which use all of it"
+)]
 #[path = "../support/pod.rs"]
 mod pod;
 
