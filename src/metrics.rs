@@ -1,4 +1,4 @@
-//! What can be measured from outside: reconciles by kind, registries by host. Labels are bounded;
+//! What can be measured from outside: reconciles by kind, registries by host, the content store. Labels are bounded;
 //! no object's name is one.
 
 use std::fmt;
@@ -10,11 +10,13 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::api::Reason;
 use crate::registry::{HostCount, Transport};
+use crate::store::{Statistics, Store};
 
 /// In front of every name.
 const PREFIX: &str = "ocm_controller";
@@ -38,11 +40,13 @@ pub struct Metrics {
     registry: Arc<Registry>,
     reconciles: Family<VerdictLabel, Counter>,
     durations: Durations,
+    collections: Histogram,
+    failed_collections: Counter,
 }
 
 impl Metrics {
-    /// Metrics of this process, with what `transport` has counted.
-    pub fn new(transport: Transport) -> Self {
+    /// Metrics of this process, with what `transport` and `store` have counted.
+    pub fn new(transport: Transport, store: Store) -> Self {
         let reconciles: Family<VerdictLabel, Counter> = Family::default();
         let durations: Durations = Family::new_with_constructor(seconds);
         let mut registry = Registry::with_prefix(PREFIX);
@@ -56,11 +60,25 @@ impl Metrics {
             "How long reconciles took, by kind",
             durations.clone(),
         );
+        let (collections, failed_collections) = (seconds(), Counter::default());
+        registry.register(
+            "garbage_collection_seconds",
+            "How long garbage collections took",
+            collections.clone(),
+        );
+        registry.register(
+            "garbage_collection_failures",
+            "Garbage collections that failed",
+            failed_collections.clone(),
+        );
         registry.register_collector(Box::new(Registries { transport }));
+        registry.register_collector(Box::new(Content { store }));
         Self {
             registry: Arc::new(registry),
             reconciles,
             durations,
+            collections,
+            failed_collections,
         }
     }
 
@@ -74,6 +92,14 @@ impl Metrics {
         self.durations
             .get_or_create(&KindLabel { kind })
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts one garbage collection.
+    pub fn collected(&self, took: Duration, has_succeeded: bool) {
+        self.collections.observe(took.as_secs_f64());
+        if !has_succeeded {
+            self.failed_collections.inc();
+        }
     }
 
     /// All of them in the `OpenMetrics` text format.
@@ -136,6 +162,61 @@ impl Collector for Registries {
     }
 }
 
+/// What the content store has counted, read when somebody asks.
+#[derive(Debug)]
+struct Content {
+    store: Store,
+}
+
+impl Collector for Content {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Statistics {
+            blobs,
+            bytes,
+            repositories,
+            limit,
+            swept_blobs,
+            swept_bytes,
+            quarantined,
+            free,
+        } = self.store.statistics();
+        let gauges = [
+            ("store_blobs", "Blobs in the content store", Some(blobs)),
+            (
+                "store_bytes",
+                "Bytes that the content store takes",
+                Some(bytes),
+            ),
+            (
+                "store_snapshots",
+                "Snapshots that are served",
+                Some(repositories),
+            ),
+            ("store_limit_bytes", "Bytes that it may take", limit),
+            ("store_free_bytes", "Bytes that can still be written", free),
+        ];
+        for (name, help, value) in gauges {
+            let Some(value) = value else { continue };
+            let column = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(column)?;
+        }
+        let counters = [
+            (
+                "store_swept_blobs",
+                "Blobs that were removed as garbage",
+                swept_blobs,
+            ),
+            ("store_swept_bytes", "Bytes of these", swept_bytes),
+            ("store_quarantined", "Blobs that were damaged", quarantined),
+        ];
+        for (name, help, value) in counters {
+            let column = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(column)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +224,9 @@ mod tests {
 
     #[test]
     fn reconciles_are_counted_by_kind_and_reason() {
-        let metrics = Metrics::new(Transport::new(Settings::default()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let metrics = Metrics::new(Transport::new(Settings::default()).unwrap(), store);
         metrics.reconciled(
             "resource",
             Reason::GetResourceFailed,

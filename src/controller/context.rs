@@ -1,5 +1,7 @@
 //! What every reconciler is given: the client, the stores of the watches, content, settings.
 
+use std::time::Duration;
+
 use kube::Client;
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
@@ -27,6 +29,8 @@ pub struct Settings {
     pub registry_address: String,
     /// How many objects of a kind are reconciled at once.
     pub concurrent: u16,
+    /// How long what is under way may take to end when the process is asked to.
+    pub graceful_shutdown: Duration,
     /// Whether references into other namespaces are refused.
     pub no_cross_namespace_refs: bool,
     /// What to do about a version that is pushed again with other content.
@@ -37,6 +41,10 @@ pub struct Settings {
     pub pin_images: PinImages,
     /// Whether a localization rule may create the path that it names.
     pub lenient_localization: bool,
+    /// How often garbage is collected.
+    pub gc_interval: Duration,
+    /// How many bytes the content store may have before it gives up what no Snapshot needs.
+    pub store_size_limit: Option<u64>,
 }
 
 /// What to do about a version in use that is pushed again with other content.

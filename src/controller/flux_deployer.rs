@@ -243,7 +243,7 @@ pub(super) fn is_ready(object: &DynamicObject) -> bool {
         && conditions.is_some_and(|found| found.iter().any(is_true))
 }
 
-/// Keeps of an object of Flux what [`is_ready`] and the reading of values need.
+/// Keeps of an object of Flux what [`is_ready`], the reading of values and garbage collection need.
 pub(super) fn prune(object: &mut DynamicObject) {
     let status = object
         .data
@@ -253,7 +253,8 @@ pub(super) fn prune(object: &mut DynamicObject) {
     let artifact = status
         .get("artifact")
         .map(|found| json!({"url": found.get("url"), "digest": found.get("digest")}));
-    object.data = json!({"status": {
+    let deployed = object.data.pointer("/spec/ref/digest").cloned();
+    object.data = json!({"spec": {"ref": {"digest": deployed}}, "status": {
         "observedGeneration": status.get("observedGeneration"),
         "conditions": status.get("conditions"),
         "artifact": artifact,

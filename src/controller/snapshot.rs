@@ -16,6 +16,10 @@ use crate::oci::Digest;
 use crate::publish::{self, Published};
 use crate::snapshot::{self, Repository, tag_for};
 
+/// How often is looked whether the content is still there: a stat for each of its files, unless one
+/// was changed.
+const RECHECK: Duration = Duration::from_mins(1);
+
 /// What can go wrong with a Snapshot.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -109,6 +113,7 @@ impl Reconcile for Snapshot {
         };
         let message = format!("Snapshot with name '{}' is ready", self.name_any());
         Ok(Outcome::ready(status, message)
+            .again_after(RECHECK)
             .silent()
             .about("snapshot_digest", layer.to_string()))
     }

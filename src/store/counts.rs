@@ -11,6 +11,8 @@ pub(super) struct Counts {
     blobs: AtomicU64,
     bytes: AtomicU64,
     repositories: AtomicU64,
+    /// 0 where there is none.
+    limit: AtomicU64,
     swept_blobs: AtomicU64,
     swept_bytes: AtomicU64,
     quarantined: AtomicU64,
@@ -25,6 +27,8 @@ pub struct Statistics {
     pub bytes: u64,
     /// The repositories that it saw, one for each Snapshot.
     pub repositories: u64,
+    /// The bytes that it may take before it gives up what no Snapshot needs.
+    pub limit: Option<u64>,
     /// The blobs that garbage collection removed since the start.
     pub swept_blobs: u64,
     /// The bytes of these.
@@ -36,7 +40,9 @@ pub struct Statistics {
 }
 
 impl Counts {
-    pub(super) fn surveyed(&self, sizes: &Sizes) {
+    pub(super) fn surveyed(&self, sizes: &Sizes, limit: Option<u64>) {
+        self.limit
+            .store(limit.unwrap_or_default(), Ordering::Relaxed);
         self.blobs.store(sizes.blobs, Ordering::Relaxed);
         self.bytes.store(sizes.bytes, Ordering::Relaxed);
         self.repositories
@@ -63,6 +69,7 @@ impl Store {
             blobs: read(&counts.blobs),
             bytes: read(&counts.bytes),
             repositories: read(&counts.repositories),
+            limit: Some(read(&counts.limit)).filter(|limit| *limit > 0),
             swept_blobs: read(&counts.swept_blobs),
             swept_bytes: read(&counts.swept_bytes),
             quarantined: read(&counts.quarantined),

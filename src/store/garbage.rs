@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use crate::oci::{Digest, Tag};
+use crate::snapshot::Repository;
+
 use super::blob::TRASH;
 use super::live::Live;
 use super::plan::{self, Plan};
+use super::pointer::TagRecord;
 use super::survey::Survey;
 use super::uses::{Horizon, Used};
 use super::{Error, Result, Store};
@@ -61,7 +65,7 @@ impl Collection {
             Used::Record(path) => self.store.disk().look(path).is_ok_and(|it| it.is_some()),
         };
         uses.retain(is_there);
-        self.store.inner.counts.surveyed(&Sizes::of(&survey));
+        self.store.inner.counts.surveyed(&Sizes::of(&survey), limit);
         Ok(plan)
     }
 
@@ -95,7 +99,7 @@ impl Collection {
             let _turn = store.tagging(repository);
             let path = store.tag_path(repository, tag);
             // Published again since the plan was made: the next collection looks anew.
-            if !self.is_as_planned(repository, plan) {
+            if !self.is_unused(repository, tag, plan)? {
                 continue;
             }
             if store.remove_record(&path)? {
@@ -108,7 +112,7 @@ impl Collection {
             let Some(mut record) = store.tag(repository, tag)? else {
                 continue;
             };
-            let old = |digest: &crate::oci::Digest| {
+            let old = |digest: &Digest| {
                 let last = store.uses().last(&Used::Blob(digest.clone()));
                 dropped.contains(digest) && self.horizon.has_passed(last)
             };
@@ -118,11 +122,17 @@ impl Collection {
         Ok(())
     }
 
-    /// Whether nobody has published in a repository since the plan was made. That of a live
-    /// Snapshot was touched by the plan itself.
-    fn is_as_planned(&self, repository: &crate::snapshot::Repository, plan: &Plan) -> bool {
+    /// Whether a tag was not written since the plan was made. The repository of a live Snapshot
+    /// counts as used by the plan itself; there the manifests tell.
+    fn is_unused(&self, repository: &Repository, tag: &Tag, plan: &Plan) -> Result<bool> {
+        let is_old = |used: &Used| self.horizon.has_passed(self.store.uses().last(used));
         let used = Used::Repository(repository.clone());
-        plan.needed.contains(&used) || self.horizon.has_passed(self.store.uses().last(&used))
+        if !plan.needed.contains(&used) {
+            return Ok(is_old(&used));
+        }
+        let record = self.store.tag(repository, tag)?;
+        let mut manifests = record.iter().flat_map(TagRecord::manifests);
+        Ok(manifests.all(|manifest| is_old(&Used::Blob(manifest.clone()))))
     }
 
     /// Removes the folders above a removed record that have become empty.

@@ -296,6 +296,7 @@ fn statistics_tell_what_was_seen_and_swept() {
         blobs,
         bytes,
         repositories,
+        limit,
         swept_blobs,
         swept_bytes,
         quarantined,
@@ -305,6 +306,7 @@ fn statistics_tell_what_was_seen_and_swept() {
         (blobs, repositories, swept_blobs, swept_bytes),
         (3, 1, 1, 7)
     );
+    assert_eq!(limit, None);
     // Three blobs and a tag, a block each.
     assert_eq!((bytes, quarantined), (4 * 4096, 0));
     assert!(free.unwrap() > 0);
