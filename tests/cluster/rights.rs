@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use kube::api::DynamicObject;
+use kube::ResourceExt as _;
+use kube::api::{DynamicObject, Patch, PatchParams};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -53,7 +54,8 @@ spec: {interval: 1h, suspend: true, chartRef: {kind: OCIRepository, name: podinf
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
 async fn every_right_that_is_granted_is_used_and_none_is_missing() {
-    let scene = Scene::start_with(Flux::KustomizeAndHelm, &[]).await;
+    let arguments = ["--leader-elect", "--runtime-namespace=ocm-system"];
+    let scene = Scene::start_with(Flux::KustomizeAndHelm, &arguments).await;
     scene.load_private("phoban01-air-gapped").await;
 
     use_all(&scene).await;
@@ -62,7 +64,7 @@ async fn every_right_that_is_granted_is_used_and_none_is_missing() {
     scene.controller.lock().await.stop().await;
     let granted = granted();
     eventually("all rights were used", TIMEOUT, async || {
-        let used: Rights = asked(&scene).iter().map(right).collect();
+        let used: Rights = asked(&scene).iter().flat_map(rights).collect();
         let unused: Vec<&String> = granted.difference(&used).collect();
         if unused.is_empty() {
             Ok(())
@@ -81,6 +83,7 @@ async fn every_right_that_is_granted_is_used_and_none_is_missing() {
 /// Makes the controller do all that it can do.
 async fn use_all(scene: &Scene) {
     let site = Site::complete(scene, "rights").await;
+    take_over(&site).await;
     site.apply(CONFIGURED).await;
     site.ready("Configuration", "configured").await;
 
@@ -121,6 +124,28 @@ async fn use_all(scene: &Scene) {
         .await;
 }
 
+/// Makes the controller meet objects that the Go controller wrote last.
+async fn take_over(site: &Site<'_>) {
+    let parameters = PatchParams {
+        field_manager: Some("manager".to_owned()),
+        ..PatchParams::default()
+    };
+    for (kind, field) in [("Snapshot", "tag"), ("ComponentDescriptor", "version")] {
+        let name = site.list(kind).await[0].name_any();
+        let drift = Patch::Merge(json!({"spec": {field: "drifted"}}));
+        let patched = site.api(kind).patch(&name, &parameters, &drift).await;
+        patched.unwrap_or_else(|error| panic!("failed to patch {kind} {name}: {error}"));
+        site.run("ComponentVersion", "podinfo", &format!("for {kind}"))
+            .await;
+        for kind in ["Resource", "Localization"] {
+            site.run(kind, "podinfo-deployment", &format!("for {name}"))
+                .await;
+        }
+        let repaired = |object: &DynamicObject| object.data["spec"][field] != "drifted";
+        site.until(kind, &name, "repaired", repaired).await;
+    }
+}
+
 /// Leaves the FluxDeployer with this template alone, or with none.
 async fn switch(site: &Site<'_>, template: &str) {
     let mut spec = json!({"kustomizationTemplate": null, "helmReleaseTemplate": null});
@@ -143,16 +168,19 @@ fn asked(scene: &Scene) -> Vec<AuditEvent> {
         .collect()
 }
 
-fn right(event: &AuditEvent) -> String {
+/// What a request takes. An apply that makes an object takes the right to create as well.
+fn rights(event: &AuditEvent) -> Vec<String> {
     let subresource = if event.subresource.is_empty() {
         String::new()
     } else {
         format!("/{}", event.subresource)
     };
-    format!(
-        "{}/{}{subresource} {}",
-        event.group, event.resource, event.verb
-    )
+    let resource = format!("{}/{}{subresource}", event.group, event.resource);
+    let mut rights = vec![format!("{resource} {}", event.verb)];
+    if event.verb == "patch" && event.code == 201 {
+        rights.push(format!("{resource} create"));
+    }
+    rights
 }
 
 /// What the roles of `config/rbac` grant.

@@ -267,6 +267,51 @@ fn values_of_the_chart_reach_the_deployment() {
 
 #[test]
 #[ignore = "needs the tools of `make tools`"]
+fn several_replicas_need_an_election_and_no_claim() {
+    let render = |values: &[&str]| {
+        let output = Command::new(tools::program("helm"))
+            .args([
+                "template",
+                "ocm-controller",
+                "charts/ocm-controller",
+                "--set=replicas=2",
+            ])
+            .args(values)
+            .current_dir(path(""))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            Ok(printed(&output))
+        } else {
+            Err(errors)
+        }
+    };
+    let election = "--set=leaderElection.enabled=true";
+    let rendered = render(&[election, "--set=kubeAPI.qps=20"]).unwrap();
+    for wanted in [
+        "replicas: 2",
+        "- --leader-elect",
+        "- --kube-api-qps=20",
+        "- --kube-api-burst=300",
+    ] {
+        assert!(rendered.contains(wanted), "{wanted}");
+    }
+    assert!(render(&[]).unwrap_err().contains("leaderElection.enabled"));
+    for claim in [
+        "--set=data.claim.enabled=true",
+        "--set=data.existingClaim=content",
+    ] {
+        assert!(
+            render(&[election, claim])
+                .unwrap_err()
+                .contains("data.claim")
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs the tools of `make tools`"]
 fn chart_is_clean_for_helm_lint() {
     tool("helm", &["lint", "--strict", "charts/ocm-controller"]);
 }

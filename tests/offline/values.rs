@@ -91,7 +91,8 @@ fn helm_refuses_wrong_values() {
 
 fn wrong_values() -> Vec<(&'static str, Value)> {
     vec![
-        ("/replicas", json!(2)),
+        ("/replicas", json!(-1)),
+        ("/kubeAPI/burst", json!(0)),
         ("/image/pullPolicy", json!("Sometimes")),
         ("/image/digest", json!("sha256:short")),
         ("/image/tag", json!("not a tag")),
