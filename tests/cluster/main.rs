@@ -21,6 +21,7 @@ mod install;
 mod large;
 mod leader;
 mod lifecycle;
+mod pushing;
 mod restarts;
 mod scene;
 mod site;
