@@ -25,5 +25,6 @@ mod restarts;
 mod scene;
 mod site;
 mod takeover;
+mod transfer;
 mod verify;
 mod versions;
