@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub use archive::{Archive, ArchiveError, Form};
-pub use blob::{Blob, BlobReader, FileBlob, StoredBlob};
+pub use blob::{Blob, FileBlob, StoredBlob};
 pub use location::{ComponentReference, Location, ParseError};
 pub use registry::RegistryArtifacts;
 

@@ -9,7 +9,7 @@ use super::content::Piece;
 use super::kept::Home;
 use super::{Components, Content, Place};
 use crate::ocm::BlobDescriptor;
-use crate::repository::BlobReader;
+use crate::registry::BlobReader;
 use crate::snapshot::Namespace;
 use crate::store::{Holder, Store};
 

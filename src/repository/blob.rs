@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 
 use super::{ArchiveError, Artifacts};
 use crate::oci::{Digest, RepositoryName};
-use crate::registry::{BlobSource, BlobStream, Error, Result};
+use crate::registry::{BlobReader, BlobSource, BlobStream, Error, Result};
 
 /// How much of a file is read at a time.
 const PIECE: usize = 64 << 10;
@@ -74,12 +74,8 @@ impl Blob {
     /// # Panics
     ///
     /// Reading panics on a thread of the async runtime: use `spawn_blocking`.
-    pub fn into_reader(self, runtime: Handle) -> BlobReader {
-        BlobReader {
-            blob: self,
-            runtime,
-            current: Bytes::new(),
-        }
+    pub fn into_reader(self, runtime: &Handle) -> BlobReader {
+        BlobReader::start(self.stream, "the content".to_owned(), runtime)
     }
 }
 
@@ -131,31 +127,5 @@ impl From<BlobStream> for Blob {
 impl fmt::Debug for Blob {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Blob({:?} bytes)", self.size)
-    }
-}
-
-/// A [`Blob`] as [`io::Read`], for blocking threads.
-#[derive(Debug)]
-pub struct BlobReader {
-    blob: Blob,
-    runtime: Handle,
-    current: Bytes,
-}
-
-impl io::Read for BlobReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        while self.current.is_empty() {
-            let piece = self.runtime.block_on(self.blob.chunk());
-            match piece.map_err(io::Error::other)? {
-                Some(piece) => self.current = piece,
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.current.len());
-        self.current.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
     }
 }

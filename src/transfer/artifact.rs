@@ -77,7 +77,7 @@ impl Moving<'_> {
         let reader = opened
             .await
             .map_err(failed)?
-            .into_reader(tokio::runtime::Handle::current());
+            .into_reader(&tokio::runtime::Handle::current());
         let label = format!("{}@{}", self.from, stored.digest);
         let work = move || Archive::unpack_set(&label, reader);
         let (archive, main) = tokio::task::spawn_blocking(work)
