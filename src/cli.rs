@@ -2,7 +2,9 @@
 
 mod crds;
 mod flags;
+mod network;
 mod run;
+mod transfer;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Run the controllers and the registry that Flux pulls from.
     Run(Box<run::RunArguments>),
+    /// Move component versions, and what they deliver, between registries and archives.
+    Transfer(Box<transfer::TransferArguments>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -51,6 +55,13 @@ pub enum Error {
         name: String,
         /// The cause.
         source: serde_yaml::Error,
+    },
+
+    /// A transfer was not done.
+    #[error(transparent)]
+    Transfer {
+        /// The cause.
+        source: Box<transfer::Error>,
     },
 
     /// The operator could not start, or had to stop.
@@ -84,6 +95,12 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
         Command::Run(arguments) => {
             let run = run::run(*arguments, &invocation.ignored).await;
             run.map_err(|source| Error::Run {
+                source: Box::new(source),
+            })?;
+        }
+        Command::Transfer(arguments) => {
+            let transferred = transfer::run(*arguments, output).await;
+            transferred.map_err(|source| Error::Transfer {
                 source: Box::new(source),
             })?;
         }
