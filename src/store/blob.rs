@@ -306,13 +306,7 @@ impl Store {
             }
         }
         // Also where the name was there before: the process that wrote it may have died in between.
-        let settled = self.disk().settle_once(&target);
-        if settled.is_err() {
-            // A second sync could say "worked" of a name that the first one lost.
-            self.verified().remove(digest);
-            let _ = self.disk().remove(&target);
-        }
-        settled
+        self.disk().settle_once(&target)
     }
 
     /// Moves a bad blob out of the way and reports it as absent.

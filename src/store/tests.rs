@@ -11,7 +11,9 @@ use crate::snapshot::{Namespace, Repository};
 
 use super::*;
 
+mod crashes;
 mod garbage;
+mod simulated;
 
 fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
