@@ -200,7 +200,10 @@ impl Store {
         }
     }
 
-    fn open_unchecked(&self, digest: &Digest) -> Result<Option<(Box<dyn Handle>, Stamp)>> {
+    pub(super) fn open_unchecked(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<(Box<dyn Handle>, Stamp)>> {
         let path = self.blob_path(digest);
         self.disk().open(&path).map_err(Error::access("open", path))
     }
@@ -310,7 +313,12 @@ impl Store {
     }
 
     /// Moves a bad blob out of the way and reports it as absent.
-    fn quarantine(&self, digest: &Digest, bad: Stamp, problem: &str) -> Result<Option<Blob>> {
+    pub(super) fn quarantine(
+        &self,
+        digest: &Digest,
+        bad: Stamp,
+        problem: &str,
+    ) -> Result<Option<Blob>> {
         let path = self.blob_path(digest);
         let mut verified = self.verified();
         let failed = Error::access("quarantine", &path);
@@ -361,7 +369,7 @@ fn file_name(digest: &Digest) -> String {
 }
 
 /// Hashes a file from its start and leaves it there again.
-fn matches(file: &mut dyn Handle, digest: &Digest) -> io::Result<bool> {
+pub(super) fn matches(file: &mut dyn Handle, digest: &Digest) -> io::Result<bool> {
     let mut hasher = Hasher::new(digest.algorithm());
     let mut piece = vec![0; PIECE];
     loop {

@@ -13,7 +13,9 @@ use super::*;
 
 mod crashes;
 mod garbage;
+mod model;
 mod simulated;
+mod stress;
 
 fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();

@@ -16,4 +16,5 @@ mod document;
 mod files;
 mod installation;
 mod manifests;
+mod scrub;
 mod security;

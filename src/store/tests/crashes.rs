@@ -190,11 +190,11 @@ impl Run {
     }
 }
 
-fn repository(name: &str) -> Repository {
+pub(super) fn repository(name: &str) -> Repository {
     Repository::new("tenant", name).unwrap()
 }
 
-fn described(content: &str) -> (SnapshotLayer, Image) {
+pub(super) fn described(content: &str) -> (SnapshotLayer, Image) {
     let layer = SnapshotLayer {
         media_type: ContentKind::Files.layer_media_type().to_owned(),
         digest: Digest::of(content),
@@ -280,7 +280,6 @@ fn f31_no_crash_loses_what_was_promised_or_leaves_anything_torn() {
     let moments = moments.lock().unwrap();
     let (mut random, mut seen) = (Rng::with_seed(31), HashSet::new());
     let states = crash_at(&moments, DRAWN, &mut random, &mut seen);
-    println!("{} moments, {states} distinct crash states", moments.len());
     assert!(
         states >= 10_000,
         "{states} states of {} moments",
