@@ -23,8 +23,8 @@ demo: needed tools ## Walk through the guide on a cluster of its own (KEEP=1 lea
 	@cargo build --locked --quiet --bins --example demo
 	@cargo run --locked --quiet --example demo -- $(if $(KEEP),--keep)
 
-bench: needed ## Measure how substitution grows with rules, files and bytes.
-	@cargo bench --locked --quiet --bench slope
+bench: needed tools ## Measure chains, throughput and growth (ONLY=chains N=200; ONLY=large is 6 GiB).
+	@cargo bench --locked --quiet --bench measure -- $(ONLY)
 
 crash: needed ## Kill a process that uses the content store at every call and at 1,000 random moments (10 minutes).
 	$(call need,strace,install your system's package strace)
