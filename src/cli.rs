@@ -4,14 +4,17 @@ mod crds;
 mod flags;
 mod network;
 mod run;
+mod scrub;
 mod transfer;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::chain::chain;
+use crate::store;
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Move component versions, and what they deliver, between registries and archives.
     Transfer(Box<transfer::TransferArguments>),
+    /// Read the whole content store again and say what is damaged.
+    Scrub(scrub::ScrubArguments),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -62,6 +67,15 @@ pub enum Error {
     Transfer {
         /// The cause.
         source: Box<transfer::Error>,
+    },
+
+    /// The content store could not be read.
+    #[error("failed to scrub the content store in --data-dir {path:?}")]
+    Scrub {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: store::Error,
     },
 
     /// The operator could not start, or had to stop.
@@ -104,6 +118,7 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
                 source: Box::new(source),
             })?;
         }
+        Command::Scrub(arguments) => return scrub::scrub(&arguments, output),
         Command::Crds => crds::print(output)?,
     }
     Ok(ExitCode::SUCCESS)
