@@ -99,17 +99,20 @@ impl Transfer {
         Ok(moved)
     }
 
-    /// Moves the version of a component whose manifest at the source has `digest`.
+    /// Moves the version of a component whose manifest at the source has `digest`; tells of that
+    /// version alone.
     pub async fn run_resolved(
         &self,
         name: &ComponentName,
         version: &Version,
         digest: &crate::oci::Digest,
-    ) -> Result<Vec<Moved>> {
-        let mut moved = Vec::new();
-        for read in self.closure(name, version, digest).await? {
-            moved.push(self.version(read).await?);
+    ) -> Result<Moved> {
+        let mut closure = self.closure(name, version, digest).await?;
+        let root = closure.pop().expect("a version is in its own closure");
+        for read in closure {
+            self.version(read).await?;
         }
+        let moved = self.version(root).await?;
         self.finish().await?;
         Ok(moved)
     }
