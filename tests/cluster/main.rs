@@ -21,6 +21,7 @@ mod install;
 mod installed;
 mod leader;
 mod lifecycle;
+mod pushing;
 mod restarts;
 mod rights;
 mod scene;
