@@ -19,6 +19,7 @@ mod guide;
 mod harness;
 mod install;
 mod installed;
+mod large;
 mod leader;
 mod lifecycle;
 mod pushing;

@@ -17,6 +17,8 @@ pub mod cluster;
 pub mod controller;
 pub mod git;
 
+pub mod large;
+pub mod made;
 pub mod manifests;
 pub mod pod;
 pub mod ports;
@@ -24,6 +26,7 @@ pub mod process;
 pub mod registry;
 pub mod scratch;
 pub mod tools;
+pub mod usage;
 pub mod wait;
 pub mod watchdog;
 pub mod web;
