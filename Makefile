@@ -10,7 +10,7 @@ ROLE := $(CHART)/templates/clusterrole.yaml
 need = @command -v $(1) >/dev/null 2>&1 || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench check generate binary buildah tools needed $(TOOLS:%=tool-%)
+.PHONY: help test demo bench crash check generate binary buildah tools needed $(TOOLS:%=tool-%)
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ demo: needed tools ## Walk through the guide on a cluster of its own (KEEP=1 lea
 
 bench: needed tools ## Measure chains, throughput and growth (ONLY=chains N=200; ONLY=large is 6 GiB).
 	@cargo bench --locked --quiet --bench measure -- $(ONLY)
+
+crash: needed ## Kill a process that uses the content store at every call and at 1,000 random moments (10 minutes).
+	$(call need,strace,install your system's package strace)
+	@cargo test --locked --quiet --test crash -- by-hand
 
 check: needed ## Check formatting, lints and documentation.
 	@cargo fmt --check

@@ -28,5 +28,6 @@ mod rights;
 mod scene;
 mod site;
 mod takeover;
+mod transfer;
 mod verify;
 mod versions;

@@ -27,5 +27,6 @@ mod image;
 mod installation;
 mod manifests;
 mod monitoring;
+mod scrub;
 mod security;
 mod values;
