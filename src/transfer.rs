@@ -107,14 +107,16 @@ impl Transfer {
         version: &Version,
         digest: &crate::oci::Digest,
     ) -> Result<Moved> {
-        let mut closure = self.closure(name, version, digest).await?;
-        let root = closure.pop().expect("a version is in its own closure");
-        for read in closure {
-            self.version(read).await?;
+        let mut last = None;
+        for read in self.closure(name, version, digest).await? {
+            last = Some(self.version(read).await?);
         }
-        let moved = self.version(root).await?;
         self.finish().await?;
-        Ok(moved)
+        // What refers to the others comes last.
+        last.ok_or_else(|| Error::NoVersions {
+            component: name.clone(),
+            place: self.source.place.to_string(),
+        })
     }
 
     async fn finish(&self) -> Result<()> {

@@ -55,7 +55,7 @@ impl ComponentVersion {
             destination: destination.to_string(),
             source: Box::new(source),
         };
-        let transfer = self.transfer(context, from, &to)?;
+        let transfer = Self::transfer(context, from, &to)?;
         let moved = transfer.run_resolved(&wanted.component, &chosen.version, &chosen.digest);
         let moved = moved.await.map_err(failed)?;
         let note = (moved.outcome == Outcome::Transferred).then(|| Note {
@@ -124,7 +124,7 @@ impl ComponentVersion {
         }
     }
 
-    fn transfer(&self, context: &Context, from: &Place, to: &Place) -> Result<Transfer, Error> {
+    fn transfer(context: &Context, from: &Place, to: &Place) -> Result<Transfer, Error> {
         let pool = context.pipeline.components().pool();
         let registry = |place: &Place, field| {
             RegistryArtifacts::at(pool.clone(), &place.repository, from.credentials.clone())
