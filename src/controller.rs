@@ -8,6 +8,7 @@
 //! - `driver`: suspend, status, events, retries, panics;
 //! - `lookup`, `origin`: from references to objects and components;
 //! - `apply`, `produce`: writing objects, publishing results;
+//! - `endpoint`, `tenant`: the registry's certificate and keys, and who is told of them;
 //! - `garbage`: what the cluster needs of the content store, and the collection of the rest.
 
 mod apply;
@@ -15,6 +16,7 @@ mod component_version;
 mod context;
 mod credentials;
 mod driver;
+mod endpoint;
 mod events;
 mod flux_deployer;
 mod garbage;
@@ -29,13 +31,14 @@ mod produce;
 mod resource;
 mod snapshot;
 mod takeover;
+mod tenant;
 mod triggers;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, DeserializeGuard, PartialObjectMeta};
@@ -51,17 +54,20 @@ use crate::api::{
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::registry::Transport;
+use crate::serve::access::Access;
 
 use apply::Applier;
 use context::{Caches, Context};
 use credentials::CredentialCache;
 use driver::Memories;
+use endpoint::Endpoint;
 use events::Events;
 use health::WatchHealth;
 use informer::{Informer, Listed};
 use triggers::{Queue, Triggers};
 
 pub use context::{OnRepublish, Settings};
+pub use endpoint::{EndpointSettings, PULL_KEY_SECRET};
 pub use pinning::PinImages;
 
 /// The one field manager of everything that is written, and the controller's name in events.
@@ -85,6 +91,7 @@ pub struct Controllers {
     pipeline: Pipeline,
     transport: Transport,
     metrics: Metrics,
+    endpoint: Option<Arc<Endpoint>>,
     health: Arc<Health>,
 }
 
@@ -123,8 +130,16 @@ impl Controllers {
             pipeline,
             transport,
             metrics,
+            endpoint: None,
             health,
         }
+    }
+
+    /// Has them keep the certificate and the pull keys of the registry that looks at `access`.
+    #[must_use]
+    pub fn guarding(mut self, settings: EndpointSettings, access: Access) -> Self {
+        self.endpoint = Some(Endpoint::new(settings, access));
+        self
     }
 
     /// What the probes ask.
@@ -133,9 +148,14 @@ impl Controllers {
     }
 
     /// Runs until `shutdown`, then lets what is under way end. `synced` is called once the caches
-    /// of all kinds of this group are filled.
-    pub async fn run(self, synced: impl FnOnce(), shutdown: CancellationToken) {
-        let watches = Watches::new(&self.client);
+    /// of all kinds of this group are filled; `judge` hears what keeps the registry from serving.
+    pub async fn run(
+        self,
+        synced: impl FnOnce(),
+        judge: impl Fn(Option<String>) + Send + 'static,
+        shutdown: CancellationToken,
+    ) {
+        let watches = Watches::new(&self.client, self.endpoint.clone());
         let (caches, listed) = (watches.caches(), watches.listed());
         let (snapshots, snapshot_requests) = Queue::new();
         let context = Arc::new(Context {
@@ -147,6 +167,7 @@ impl Controllers {
             pipeline: self.pipeline,
             transport: self.transport,
             metrics: self.metrics,
+            endpoint: self.endpoint.clone(),
             caches: caches.clone(),
             memories: Memories::default(),
             snapshots: snapshots.clone(),
@@ -166,7 +187,17 @@ impl Controllers {
             flux_deployers,
         };
         let mut tasks = JoinSet::new();
+        let deployers = (
+            caches.flux_deployers.clone(),
+            triggers.flux_deployers.clone(),
+        );
         watches.spawn(&triggers, &mut tasks, &self.health.watches, &shutdown);
+        if let Some(endpoint) = self.endpoint {
+            let client = context.client.clone();
+            tasks.spawn(endpoint.run(client, deployers, judge, shutdown.clone()));
+        } else {
+            judge(None);
+        }
         // Whoever looks before everything is listed takes what is not listed yet for missing.
         tokio::select! {
             () = all_listed(&listed) => synced(),
@@ -214,10 +245,14 @@ struct Watches {
     git_repositories: Informer<DeserializeGuard<DynamicObject>>,
     buckets: Informer<DeserializeGuard<DynamicObject>>,
     config_maps: Informer<PartialObjectMeta<ConfigMap>>,
+    authority_secrets: Informer<DeserializeGuard<Secret>>,
+    pull_secrets: Informer<DeserializeGuard<Secret>>,
+    endpoint: Option<Arc<Endpoint>>,
 }
 
 impl Watches {
-    fn new(client: &Client) -> Self {
+    fn new(client: &Client, endpoint: Option<Arc<Endpoint>>) -> Self {
+        let secrets = |name| Informer::new(Api::all(client.clone()), (), |_| ()).named(name);
         Self {
             component_versions: typed(client),
             component_descriptors: Informer::new(Api::all(client.clone()), (), |_| ()),
@@ -232,6 +267,9 @@ impl Watches {
             git_repositories: dynamic(client, &flux::git_repository()),
             buckets: dynamic(client, &flux::bucket()),
             config_maps: Informer::new(Api::all(client.clone()), (), only_name),
+            authority_secrets: secrets(tenant::CA_SECRET),
+            pull_secrets: secrets(tenant::PULL_SECRET),
+            endpoint,
         }
     }
 
@@ -249,13 +287,15 @@ impl Watches {
             helm_releases: self.helm_releases.store(),
             git_repositories: self.git_repositories.store(),
             buckets: self.buckets.store(),
+            authority_secrets: self.authority_secrets.store(),
+            pull_secrets: self.pull_secrets.store(),
         }
     }
 
     /// Told once everything that reconciling relies on has been listed. Flux's kinds are not among
     /// it: they may be installed later.
-    fn listed(&self) -> [Listed; 7] {
-        [
+    fn listed(&self) -> Vec<Listed> {
+        let mut listed = vec![
             self.component_versions.listed(),
             self.component_descriptors.listed(),
             self.resources.listed(),
@@ -263,7 +303,11 @@ impl Watches {
             self.configurations.listed(),
             self.snapshots.listed(),
             self.flux_deployers.listed(),
-        ]
+        ];
+        if self.endpoint.is_some() {
+            listed.extend([self.authority_secrets.listed(), self.pull_secrets.listed()]);
+        }
+        listed
     }
 
     /// Starts all watches; their listeners fill the queues.
@@ -318,6 +362,10 @@ impl Watches {
         );
         watch!(self.kustomizations, triggers.flux_object());
         watch!(self.helm_releases, triggers.flux_object());
+        if let Some(endpoint) = &self.endpoint {
+            watch!(self.authority_secrets, triggers.tenant_secret(endpoint));
+            watch!(self.pull_secrets, triggers.tenant_secret(endpoint));
+        }
     }
 }
 
@@ -348,7 +396,7 @@ fn dynamic(client: &Client, kind: &ApiResource) -> Informer<DeserializeGuard<Dyn
 
 /// Waits until everything that reconciling relies on has been listed. Flux's kinds are not among
 /// it: they may be installed later.
-async fn all_listed(listed: &[Listed; 7]) {
+async fn all_listed(listed: &[Listed]) {
     for listed in listed {
         listed.wait().await;
     }

@@ -3,14 +3,12 @@
 
 /// The flag's name, and whether it takes a value of its own (`--flag VALUE`).
 const IGNORED: &[(&str, bool)] = &[
-    ("certificate-secret-name", true),
     ("events-addr", true),
     ("kube-api-burst", true),
     ("kube-api-qps", true),
     ("kube-api-rate-limiter-disabled", false),
     ("leader-elect", false),
     ("oci-registry-insecure-skip-verify", false),
-    ("oci-registry-namespace", true),
     ("pprof-bind-address", true),
     ("zap-devel", false),
     ("zap-encoder", true),

@@ -17,16 +17,23 @@ use tracing::info;
 
 use crate::archive::Limits;
 use crate::components::Components;
-use crate::controller::{Controllers, OnRepublish, PinImages, Settings};
+use crate::controller::{Controllers, EndpointSettings, OnRepublish, PinImages, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
 use crate::registry::{self, Override, Pool, Transport};
+use crate::serve::access::Access;
 use crate::serve::admin::{Readiness, health_router, metrics_router};
 use crate::serve::distribution::{self, Anyone};
-use crate::serve::{self, Plain};
+use crate::serve::{self, Acceptor, Plain};
 use crate::store::{self, Store};
 use crate::telemetry::{self, LogFormat};
+
+/// The check that passes once the registry has a certificate and a pull key.
+const REGISTRY: &str = "registry";
+
+/// The shortest life of a certificate; so short only for tests.
+const SHORTEST_LIFE: Duration = Duration::from_secs(15);
 
 /// The check that passes once all caches are filled.
 const CACHES: &str = "caches";
@@ -54,6 +61,28 @@ pub(super) struct RunArguments {
     /// Where this program's registry listens.
     #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":5000", value_parser = socket)]
     registry_listen: SocketAddr,
+
+    /// Serve snapshots by plain HTTP and without a password (for tests).
+    #[arg(long)]
+    registry_plain_http: bool,
+
+    /// The namespace of this program, where the registry's certificate and pull key are kept.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE",
+        default_value = "ocm-system"
+    )]
+    oci_registry_namespace: String,
+
+    /// The Secret with the registry's certificate. One that somebody else has made is used as it
+    /// is; without one it is made, and changed when two thirds of its life are over.
+    #[arg(long, value_name = "NAME", default_value = "ocm-registry-tls-certs")]
+    certificate_secret_name: String,
+
+    /// How long a certificate that is made is good. The pull key changes with it.
+    #[arg(long, value_name = "DURATION", default_value = "2160h", value_parser = lifetime)]
+    registry_certificate_lifetime: Duration,
 
     /// Where metrics are served.
     #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":9443", value_parser = socket)]
@@ -157,6 +186,9 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    #[error("failed to set up TLS for the registry")]
+    Tls { source: rustls::Error },
+
     #[error("failed to listen for signals")]
     Signals { source: std::io::Error },
 
@@ -202,14 +234,13 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         metrics.clone(),
     );
 
+    let controllers = arguments
+        .serve_registry(store, controllers, &mut tasks, &shutdown)
+        .await?;
+
     let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES]);
+    let readiness = Readiness::awaiting([CACHES, REGISTRY]);
     let endpoints = [
-        (
-            "registry-listen",
-            arguments.registry_listen,
-            distribution::router(store, Arc::new(Anyone)),
-        ),
         (
             "health-probe-bind-address",
             arguments.health_probe_bind_address,
@@ -222,19 +253,25 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         ),
     ];
     for (flag, address, router) in endpoints {
-        tasks.spawn(endpoint(flag, address, router, shutdown.clone()).await?);
+        tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
     }
+    let registry = readiness.clone();
+    let judge = move |problem| match problem {
+        None => registry.pass(REGISTRY),
+        Some(problem) => registry.fail(REGISTRY, problem),
+    };
     controllers
-        .run(move || readiness.pass(CACHES), shutdown)
+        .run(move || readiness.pass(CACHES), judge, shutdown)
         .await;
     tasks.join_all().await;
     Ok(())
 }
 
 /// Binds now, so that a taken port is an error at the start; serves when it is run.
-async fn endpoint(
+async fn endpoint<A: Acceptor>(
     flag: &'static str,
     address: SocketAddr,
+    acceptor: A,
     router: Router,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = ()>, Error> {
@@ -247,7 +284,7 @@ async fn endpoint(
         })?;
     Ok(serve::listen(
         listener,
-        Plain,
+        acceptor,
         router,
         serve::Limits::default(),
         shutdown,
@@ -269,6 +306,33 @@ fn stop_on_signal(shutdown: CancellationToken) -> Result<impl Future<Output = ()
 }
 
 impl RunArguments {
+    /// Serves the registry, and has `controllers` keep what it needs for that.
+    async fn serve_registry(
+        &self,
+        store: Store,
+        controllers: Controllers,
+        tasks: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) -> Result<Controllers, Error> {
+        let (flag, address) = ("registry-listen", self.registry_listen);
+        if self.registry_plain_http {
+            let router = distribution::router(store, Arc::new(Anyone));
+            tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
+            return Ok(controllers);
+        }
+        let access = Access::default();
+        let tls = access.tls().map_err(|source| Error::Tls { source })?;
+        let router = distribution::router(store, Arc::new(access.clone()));
+        tasks.spawn(endpoint(flag, address, tls, router, shutdown.clone()).await?);
+        let settings = EndpointSettings {
+            namespace: self.oci_registry_namespace.clone(),
+            certificate_secret: self.certificate_secret_name.clone(),
+            address: self.oci_registry_addr.clone(),
+            life: self.registry_certificate_lifetime,
+        };
+        Ok(controllers.guarding(settings, access))
+    }
+
     fn transport(&self) -> Result<Transport, Error> {
         let mut roots = Vec::new();
         for path in &self.ca_file {
@@ -338,6 +402,14 @@ fn interval(text: &str) -> Result<Duration, String> {
         .map(Duration::from)
         .filter(|interval| *interval >= Duration::from_secs(1))
         .ok_or_else(|| format!("{text:?} is not a time of a second or more, such as 90s or 5m"))
+}
+
+/// A life in which a certificate can be changed in time.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    interval(text)
+        .ok()
+        .filter(|life| *life >= SHORTEST_LIFE)
+        .ok_or_else(|| format!("{text:?} is not a time of 15 seconds or more, such as 2160h"))
 }
 
 /// An address to listen on; without a host, on all of them.

@@ -172,6 +172,7 @@ async fn install(cluster: &Cluster) {
     for file in [
         "config/manager/namespace.yaml",
         "config/rbac/role.yaml",
+        "config/rbac/own_role.yaml",
         "config/rbac/binding.yaml",
     ] {
         let text = std::fs::read_to_string(in_repository(file)).expect("it is in the repository");
