@@ -4,10 +4,6 @@
 /// The flag's name, and whether it takes a value of its own (`--flag VALUE`).
 const IGNORED: &[(&str, bool)] = &[
     ("events-addr", true),
-    ("kube-api-burst", true),
-    ("kube-api-qps", true),
-    ("kube-api-rate-limiter-disabled", false),
-    ("leader-elect", false),
     ("oci-registry-insecure-skip-verify", false),
     ("pprof-bind-address", true),
     ("zap-devel", false),
@@ -88,18 +84,19 @@ mod tests {
             [
                 "ocm-controller",
                 "run",
+                "--leader-elect",
                 "--oci-registry-addr=registry:5000",
                 "-h"
             ]
         );
-        assert_eq!(ignored, ["zap-log-level", "leader-elect", "zap-encoder"]);
+        assert_eq!(ignored, ["zap-log-level", "zap-encoder"]);
     }
 
     #[test]
     fn flags_without_a_command_mean_run() {
-        let (kept, ignored) = sorted(&["/manager", "--leader-elect", "--concurrent=2"]);
+        let (kept, ignored) = sorted(&["/manager", "--zap-devel", "--concurrent=2"]);
         assert_eq!(kept, ["/manager", "run", "--concurrent=2"]);
-        assert_eq!(ignored, ["leader-elect"]);
+        assert_eq!(ignored, ["zap-devel"]);
         assert_eq!(
             sorted(&["/manager", "--version"]).0,
             ["/manager", "--version"]

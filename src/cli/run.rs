@@ -1,14 +1,14 @@
 //! `ocm-controller run`: the controllers, and the registry that Flux pulls from.
 
+mod cluster;
+mod serving;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use clap::{ArgAction, Args};
-use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -17,14 +17,12 @@ use tracing::info;
 
 use crate::archive::Limits;
 use crate::components::Components;
-use crate::controller::{Controllers, EndpointSettings, OnRepublish, PinImages, Settings};
+use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
 use crate::registry::{self, Override, Pool, Transport};
-use crate::serve::access::Access;
 use crate::serve::admin::{Readiness, health_router, metrics_router};
-use crate::serve::distribution::{self, Anyone};
 use crate::serve::{self, Acceptor, Plain};
 use crate::store::{self, Store};
 use crate::telemetry::{self, LogFormat};
@@ -32,57 +30,24 @@ use crate::telemetry::{self, LogFormat};
 /// The check that passes once the registry has a certificate and a pull key.
 const REGISTRY: &str = "registry";
 
-/// The shortest life of a certificate; so short only for tests.
-const SHORTEST_LIFE: Duration = Duration::from_secs(15);
-
 /// The check that passes once all caches are filled.
 const CACHES: &str = "caches";
+
+/// The check that passes while the Lease of the leader can be reached.
+const LEASE: &str = "lease";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
-    /// A kubeconfig file; without it KUBECONFIG, or the Pod's own account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: cluster::ClusterArguments,
 
     /// Where content is kept. Losing it costs time, never correctness.
     #[arg(long, value_name = "DIR", default_value = "/data")]
     data_dir: PathBuf,
 
-    /// The address under which Flux reaches this program's registry.
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "OCI_REGISTRY_LOCALHOST",
-        default_value = "registry.ocm-system.svc.cluster.local:5000"
-    )]
-    oci_registry_addr: String,
-
-    /// Where this program's registry listens.
-    #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":5000", value_parser = socket)]
-    registry_listen: SocketAddr,
-
-    /// Serve snapshots by plain HTTP and without a password (for tests).
-    #[arg(long)]
-    registry_plain_http: bool,
-
-    /// The namespace of this program, where the registry's certificate and pull key are kept.
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "POD_NAMESPACE",
-        default_value = "ocm-system"
-    )]
-    oci_registry_namespace: String,
-
-    /// The Secret with the registry's certificate. One that somebody else has made is used as it
-    /// is; without one it is made, and changed when two thirds of its life are over.
-    #[arg(long, value_name = "NAME", default_value = "ocm-registry-tls-certs")]
-    certificate_secret_name: String,
-
-    /// How long a certificate that is made is good. The pull key changes with it.
-    #[arg(long, value_name = "DURATION", default_value = "2160h", value_parser = lifetime)]
-    registry_certificate_lifetime: Duration,
+    #[command(flatten)]
+    serving: serving::ServingArguments,
 
     /// Where metrics are served.
     #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":9443", value_parser = socket)]
@@ -95,6 +60,10 @@ pub(super) struct RunArguments {
     /// How many objects of a kind are reconciled at once.
     #[arg(long, value_name = "N", default_value_t = 4)]
     concurrent: u16,
+
+    /// How long what is under way may take to end after SIGTERM.
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
+    graceful_shutdown_timeout: Duration,
 
     /// Dial ADDR:PORT for HOST, and keep name, TLS name and credentials. Repeatable.
     #[arg(long, value_name = "HOST[:PORT]=ADDR:PORT")]
@@ -192,18 +161,8 @@ pub enum Error {
     #[error("failed to listen for signals")]
     Signals { source: std::io::Error },
 
-    #[error("failed to read the kubeconfig")]
-    ReadKubeconfig {
-        source: kube::config::KubeconfigError,
-    },
-
-    #[error("failed to find the cluster: give --kubeconfig, set KUBECONFIG, or run in a Pod")]
-    InferConfig {
-        source: kube::config::InferConfigError,
-    },
-
-    #[error("failed to set up the client of the API server")]
-    Client { source: Box<kube::Error> },
+    #[error("failed to set up what speaks to the API server")]
+    Cluster { source: cluster::Error },
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -225,9 +184,12 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
     let metrics = Metrics::new(transport.clone(), store.clone());
-    let client = arguments.client().await?;
+    let cluster = arguments.cluster.connect().await;
+    let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
+    let claim = leadership.claim();
     let controllers = Controllers::new(
         client,
+        leadership,
         arguments.settings(),
         pipeline,
         transport,
@@ -235,11 +197,12 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     );
 
     let controllers = arguments
-        .serve_registry(store, controllers, &mut tasks, &shutdown)
+        .serving
+        .serve(store, claim, controllers, &mut tasks, &shutdown)
         .await?;
 
     let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES, REGISTRY]);
+    let readiness = Readiness::awaiting([CACHES, LEASE, REGISTRY]);
     let endpoints = [
         (
             "health-probe-bind-address",
@@ -255,16 +218,36 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     for (flag, address, router) in endpoints {
         tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
     }
-    let registry = readiness.clone();
-    let judge = move |problem| match problem {
-        None => registry.pass(REGISTRY),
-        Some(problem) => registry.fail(REGISTRY, problem),
-    };
-    controllers
-        .run(move || readiness.pass(CACHES), judge, shutdown)
-        .await;
+    controllers.run(ReadinessProbe(readiness), shutdown).await;
     tasks.join_all().await;
     Ok(())
+}
+
+/// Tells the readiness probe how the controllers are doing.
+#[derive(Clone)]
+struct ReadinessProbe(Readiness);
+
+impl ReadinessProbe {
+    fn judge(&self, check: &'static str, problem: Option<&str>) {
+        match problem {
+            None => self.0.pass(check),
+            Some(problem) => self.0.fail(check, problem),
+        }
+    }
+}
+
+impl Probe for ReadinessProbe {
+    fn synced(&self) {
+        self.0.pass(CACHES);
+    }
+
+    fn lease(&self, problem: Option<&str>) {
+        self.judge(LEASE, problem);
+    }
+
+    fn registry(&self, problem: Option<&str>) {
+        self.judge(REGISTRY, problem);
+    }
 }
 
 /// Binds now, so that a taken port is an error at the start; serves when it is run.
@@ -306,33 +289,6 @@ fn stop_on_signal(shutdown: CancellationToken) -> Result<impl Future<Output = ()
 }
 
 impl RunArguments {
-    /// Serves the registry, and has `controllers` keep what it needs for that.
-    async fn serve_registry(
-        &self,
-        store: Store,
-        controllers: Controllers,
-        tasks: &mut JoinSet<()>,
-        shutdown: &CancellationToken,
-    ) -> Result<Controllers, Error> {
-        let (flag, address) = ("registry-listen", self.registry_listen);
-        if self.registry_plain_http {
-            let router = distribution::router(store, Arc::new(Anyone));
-            tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
-            return Ok(controllers);
-        }
-        let access = Access::default();
-        let tls = access.tls().map_err(|source| Error::Tls { source })?;
-        let router = distribution::router(store, Arc::new(access.clone()));
-        tasks.spawn(endpoint(flag, address, tls, router, shutdown.clone()).await?);
-        let settings = EndpointSettings {
-            namespace: self.oci_registry_namespace.clone(),
-            certificate_secret: self.certificate_secret_name.clone(),
-            address: self.oci_registry_addr.clone(),
-            life: self.registry_certificate_lifetime,
-        };
-        Ok(controllers.guarding(settings, access))
-    }
-
     fn transport(&self) -> Result<Transport, Error> {
         let mut roots = Vec::new();
         for path in &self.ca_file {
@@ -364,8 +320,9 @@ impl RunArguments {
 
     fn settings(&self) -> Settings {
         Settings {
-            registry_address: self.oci_registry_addr.clone(),
+            registry_address: self.serving.address(),
             concurrent: self.concurrent,
+            graceful_shutdown: self.graceful_shutdown_timeout,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             on_republish: self.on_republish,
             config_schema: self.config_schema,
@@ -375,41 +332,14 @@ impl RunArguments {
             store_size_limit: (self.store_size_limit > 0).then_some(self.store_size_limit),
         }
     }
-
-    async fn client(&self) -> Result<Client, Error> {
-        let config = match &self.kubeconfig {
-            Some(path) => {
-                let kubeconfig = Kubeconfig::read_from(path)
-                    .map_err(|source| Error::ReadKubeconfig { source })?;
-                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                    .await
-                    .map_err(|source| Error::ReadKubeconfig { source })?
-            }
-            None => kube::Config::infer()
-                .await
-                .map_err(|source| Error::InferConfig { source })?,
-        };
-        Client::try_from(config).map_err(|source| Error::Client {
-            source: Box::new(source),
-        })
-    }
 }
 
 /// A time between two runs: `90s`, `5m`, `1h`.
 fn interval(text: &str) -> Result<Duration, String> {
-    let parsed: Option<kube::core::Duration> = text.parse().ok();
-    parsed
-        .map(Duration::from)
+    duration(text)
+        .ok()
         .filter(|interval| *interval >= Duration::from_secs(1))
         .ok_or_else(|| format!("{text:?} is not a time of a second or more, such as 90s or 5m"))
-}
-
-/// A life in which a certificate can be changed in time.
-fn lifetime(text: &str) -> Result<Duration, String> {
-    interval(text)
-        .ok()
-        .filter(|life| *life >= SHORTEST_LIFE)
-        .ok_or_else(|| format!("{text:?} is not a time of 15 seconds or more, such as 2160h"))
 }
 
 /// An address to listen on; without a host, on all of them.
@@ -421,4 +351,15 @@ fn socket(text: &str) -> Result<SocketAddr, String> {
     };
     full.parse()
         .map_err(|_| format!("{text:?} is not of the form [ADDRESS]:PORT"))
+}
+
+/// A duration as Kubernetes writes it, such as `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no duration such as 15s or 1m30s"))?;
+    if parsed.is_negative() {
+        return Err(format!("{text:?} is negative"));
+    }
+    Ok(parsed.into())
 }

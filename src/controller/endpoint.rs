@@ -24,6 +24,8 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::Probe;
+use super::lease::Claim;
 use super::triggers::Queue;
 use crate::api::FluxDeployer;
 use crate::chain::chain;
@@ -164,13 +166,15 @@ impl Endpoint {
         self.access.invite(guest, repository);
     }
 
-    /// Keeps the Secrets until `shutdown`. `judge` hears what is wrong, or that nothing is;
-    /// `deployers` are woken when there is something to tell their namespaces.
+    /// Keeps the Secrets until `shutdown`, and writes them only while `claim` holds. `probe` hears
+    /// what is wrong, or that nothing is; `deployers` are woken when there is something to tell
+    /// their namespaces.
     pub(super) async fn run(
         self: Arc<Self>,
         client: Client,
         deployers: (Cache<FluxDeployer>, Queue<FluxDeployer>),
-        judge: impl Fn(Option<String>),
+        mut claim: Claim,
+        probe: impl Probe,
         shutdown: CancellationToken,
     ) {
         let api: Api<Secret> = Api::namespaced(client, &self.settings.namespace);
@@ -180,7 +184,8 @@ impl Endpoint {
         let mut changes = std::pin::pin!(changes);
         let mut problem = None;
         loop {
-            let pause = match self.look(&api).await {
+            let leads = claim.holds();
+            let pause = match self.look(&api, leads).await {
                 Ok(pause) => {
                     problem = None;
                     pause
@@ -200,20 +205,21 @@ impl Endpoint {
             self.hand_out(&deployers);
             // What is shown already stays good while something new is amiss.
             let is_serving = self.state().handout.is_some();
-            judge(problem.clone().filter(|_| !is_serving));
+            probe.registry(problem.as_deref().filter(|_| !is_serving));
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
                 Some(_) = changes.next() => {}
+                () = claim.won(), if !leads => {}
             }
         }
     }
 
     /// Reads both Secrets, writes what is due, and gives the time until the next look.
-    async fn look(&self, api: &Api<Secret>) -> Result<Duration, Error> {
+    async fn look(&self, api: &Api<Secret>, leads: bool) -> Result<Duration, Error> {
         let now = SystemTime::now();
-        let key_turn = self.look_at_keys(api, now).await?;
-        let certificate_turn = self.look_at_certificate(api, now).await?;
+        let key_turn = self.look_at_keys(api, leads, now).await?;
+        let certificate_turn = self.look_at_certificate(api, leads, now).await?;
         let mut pause = [key_turn, certificate_turn]
             .into_iter()
             .map(|turn| turn.duration_since(now).unwrap_or_default())
@@ -232,13 +238,20 @@ impl Endpoint {
         Ok(pause)
     }
 
-    async fn look_at_keys(&self, api: &Api<Secret>, now: SystemTime) -> Result<SystemTime, Error> {
+    async fn look_at_keys(
+        &self,
+        api: &Api<Secret>,
+        leads: bool,
+        now: SystemTime,
+    ) -> Result<SystemTime, Error> {
         let found = self.get(api, PULL_KEY_SECRET).await?;
         let known = self.state().keys.clone();
         let (keys, step) = advance_keys(found, known.as_ref(), self.settings.turn(), now)
             .map_err(|source| Error::MakeKey { source })?;
         let until = match step {
             Step::Keep { until } => until,
+            // The leader does it, and the watch shows it.
+            Step::Write(_) if !leads => return Ok(now + LONGEST_PAUSE),
             Step::Write(secret) => {
                 self.write(api, *secret).await?;
                 info!(secret = PULL_KEY_SECRET, "made a pull key");
@@ -253,6 +266,7 @@ impl Endpoint {
     async fn look_at_certificate(
         &self,
         api: &Api<Secret>,
+        leads: bool,
         now: SystemTime,
     ) -> Result<SystemTime, Error> {
         let found = self.get(api, &self.settings.certificate_secret).await?;
@@ -260,6 +274,7 @@ impl Endpoint {
         let (loaded, step) = advance_certificate(found, &trusted, &self.settings, now)?;
         let until = match step {
             Step::Keep { until } => until,
+            Step::Write(_) if !leads => return Ok(now + LONGEST_PAUSE),
             Step::Write(secret) => {
                 let name = secret.name_any();
                 self.write(api, *secret).await?;
