@@ -59,7 +59,9 @@ async fn registry_conforms_to_the_distribution_specification() {
             ("OCI_API_MANIFESTS_DELETE", "false".to_owned()),
             ("OCI_API_TAGS_DELETE", "false".to_owned()),
             ("OCI_API_BLOBS_DIGEST_HEADER", "true".to_owned()),
-            ("OCI_API_MANIFESTS_DIGEST_HEADER", "true".to_owned()),
+            // For content that it has not pushed the suite does not keep the answers whose
+            // header it would look for; `head_has_the_headers_of_get_and_no_body` looks there.
+            ("OCI_API_MANIFESTS_DIGEST_HEADER", "false".to_owned()),
             ("OCI_RO_DATA_TAGS", text(&spec["ref"]["tag"])),
             ("OCI_RO_DATA_MANIFESTS", digest.clone()),
             ("OCI_RO_DATA_BLOBS", blobs.join(" ")),
