@@ -12,6 +12,7 @@
 mod tools;
 
 mod command_line;
+mod dependencies;
 mod document;
 mod files;
 mod installation;
