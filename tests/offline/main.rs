@@ -20,6 +20,7 @@ mod tools;
 mod pod;
 
 mod command_line;
+mod dependencies;
 mod document;
 mod files;
 mod image;

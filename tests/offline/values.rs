@@ -37,6 +37,26 @@ fn table_of_values_is_that_of_the_comments() {
 }
 
 #[test]
+fn values_that_the_upgrade_names_are_there() {
+    let upgrade = text("docs/upgrade.md");
+    let table = upgrade
+        .split("## Values of the chart\n")
+        .nth(1)
+        .expect("a heading");
+    let table = table.split("\n## ").next().unwrap();
+    let known: BTreeSet<String> = values().into_iter().map(|value| value.path).collect();
+    let mut seen = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let ours = row.split('|').nth(2).expect("two columns");
+        for value in ours.split('`').skip(1).step_by(2) {
+            assert!(known.contains(value), "there is no value {value}: {row}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15);
+}
+
+#[test]
 fn schema_knows_each_value_and_no_other() {
     let schema: Value =
         serde_json::from_str(&text("charts/ocm-controller/values.schema.json")).unwrap();
