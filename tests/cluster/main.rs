@@ -24,5 +24,6 @@ mod restarts;
 mod scene;
 mod site;
 mod takeover;
+mod tenancy;
 mod verify;
 mod versions;
