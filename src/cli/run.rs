@@ -1,6 +1,7 @@
 //! `ocm-controller run`: the controllers, and the registry that Flux pulls from.
 
 mod cluster;
+mod tenancy;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use clap::{ArgAction, Args};
+use clap::Args;
 use futures::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +22,6 @@ use crate::archive::Limits;
 use crate::chain::chain;
 use crate::components::Components;
 use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
-use crate::deploy::TemplatePolicy;
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
@@ -99,15 +99,6 @@ pub(super) struct RunArguments {
     )]
     events_addr: String,
 
-    /// The ServiceAccount by which Flux applies what templates without one ask for.
-    #[arg(long, value_name = "NAME")]
-    default_service_account: Option<String>,
-
-    /// Refuse templates that reach beyond their namespace, or name no ServiceAccount.
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    restrict_templates: bool,
-
     /// Dial ADDR:PORT for HOST, and keep name, TLS name and credentials. Repeatable.
     #[arg(long, value_name = "HOST[:PORT]=ADDR:PORT")]
     resolve: Vec<Override>,
@@ -133,10 +124,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().file_bytes)]
     max_file_bytes: u64,
 
-    /// Refuse references into other namespaces.
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    no_cross_namespace_refs: bool,
+    #[command(flatten)]
+    tenancy: tenancy::TenancyArguments,
 
     /// What to do about a version in use that is pushed again with other content.
     #[arg(long, value_enum, default_value_t = OnRepublish::Accept)]
@@ -396,11 +385,8 @@ impl RunArguments {
             graceful_shutdown: self.graceful_shutdown_timeout,
             reconcile_timeout: self.reconcile_timeout,
             events_address,
-            templates: TemplatePolicy {
-                default_service_account: self.default_service_account.clone(),
-                is_restricted: self.restrict_templates,
-            },
-            no_cross_namespace_refs: self.no_cross_namespace_refs,
+            templates: self.tenancy.templates(),
+            no_cross_namespace_refs: self.tenancy.no_cross_namespace_refs,
             on_republish: self.on_republish,
             config_schema: self.config_schema,
             pin_images: self.pin_images,

@@ -39,7 +39,7 @@ pub struct Settings {
     pub reconcile_timeout: Duration,
     /// Where events are posted to, besides the API server.
     pub events_address: Option<EventsAddress>,
-    /// How far the templates of FluxDeployers may reach.
+    /// How far the templates of deployers may reach.
     pub templates: TemplatePolicy,
     /// Whether references into other namespaces are refused.
     pub no_cross_namespace_refs: bool,

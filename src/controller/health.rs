@@ -1,7 +1,7 @@
 //! What the process knows about its own health: whether watches of the API server get through, and
 //! whether reconciles come to an end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ const OVERTIME: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct WorkHealth {
     limit: Duration,
-    begun: Mutex<BTreeMap<(Instant, u64), ()>>,
+    begun: Mutex<BTreeSet<(Instant, u64)>>,
     count: AtomicU64,
 }
 
@@ -60,7 +60,7 @@ impl WorkHealth {
     /// Notes that something begins at `now`.
     pub(super) fn begin(self: &Arc<Self>, now: Instant) -> Work {
         let key = (now, self.count.fetch_add(1, Ordering::Relaxed));
-        self.begun().insert(key, ());
+        self.begun().insert(key);
         Work {
             health: Arc::clone(self),
             key,
@@ -71,11 +71,11 @@ impl WorkHealth {
     /// more.
     pub(super) fn hangs(&self, now: Instant) -> bool {
         let begun = self.begun();
-        let oldest = begun.first_key_value().map(|((begun, _), ())| *begun);
+        let oldest = begun.first().map(|(begun, _)| *begun);
         oldest.is_some_and(|begun| now.duration_since(begun) > self.limit + OVERTIME)
     }
 
-    fn begun(&self) -> MutexGuard<'_, BTreeMap<(Instant, u64), ()>> {
+    fn begun(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
