@@ -1,5 +1,6 @@
 //! What every reconciler is given: the client, the stores of the watches, content, settings.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -11,12 +12,15 @@ use super::apply::Applier;
 use super::credentials::CredentialCache;
 use super::driver::Memories;
 use super::events::Events;
+use super::health::WorkHealth;
+use super::notify::EventsAddress;
 use super::pinning::PinImages;
 use super::triggers::Queue;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
 };
+use crate::deploy::TemplatePolicy;
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
@@ -31,6 +35,12 @@ pub struct Settings {
     pub concurrent: u16,
     /// How long what is under way may take to end when the process is asked to.
     pub graceful_shutdown: Duration,
+    /// How long one reconcile may take.
+    pub reconcile_timeout: Duration,
+    /// Where events are posted to, besides the API server.
+    pub events_address: Option<EventsAddress>,
+    /// How far the templates of deployers may reach.
+    pub templates: TemplatePolicy,
     /// Whether references into other namespaces are refused.
     pub no_cross_namespace_refs: bool,
     /// What to do about a version that is pushed again with other content.
@@ -68,6 +78,8 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) memories: Memories,
     pub(super) metrics: Metrics,
+    /// What is under way.
+    pub(super) work: Arc<WorkHealth>,
     /// For those who know before the watch that a Snapshot is to be looked at.
     pub(super) snapshots: Queue<Snapshot>,
 }

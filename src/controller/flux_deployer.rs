@@ -19,7 +19,7 @@ use super::lookup::{Role, Source, Unavailable};
 use super::outcome::{Fault, Outcome, Retry, Waiting};
 use super::snapshot::pullable;
 use crate::api::{FluxDeployer, FluxDeployerStatus, Reason, Snapshot, flux};
-use crate::deploy::{self, FluxObject, flux_objects};
+use crate::deploy::{self, FluxObject, Refusal, flux_objects};
 
 /// How often what was written is checked where the deployer names no interval.
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(10);
@@ -36,6 +36,9 @@ pub(super) enum Error {
     #[error(transparent)]
     Deploy(deploy::Error),
 
+    #[error(transparent)]
+    Refused(Refusal),
+
     #[error("failed to create kustomization sources")]
     WriteKustomization { source: apply::Error },
 
@@ -46,7 +49,7 @@ pub(super) enum Error {
 impl Fault for Error {
     fn reason(&self) -> Reason {
         match self {
-            Self::Denied { .. } => Reason::AccessDenied,
+            Self::Denied { .. } | Self::Refused(_) => Reason::AccessDenied,
             Self::Unusable { .. } | Self::Deploy(_) => Reason::InvalidSpec,
             Self::WriteKustomization { source } => {
                 source.reason(Reason::CreateOrUpdateKustomizationFailed)
@@ -57,7 +60,9 @@ impl Fault for Error {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Denied { .. } | Self::Unusable { .. } | Self::Deploy(_) => Retry::OnChange,
+            Self::Denied { .. } | Self::Unusable { .. } | Self::Deploy(_) | Self::Refused(_) => {
+                Retry::OnChange
+            }
             Self::WriteKustomization { source } | Self::WriteHelmRelease { source } => {
                 source.retry()
             }
@@ -97,7 +102,9 @@ impl Reconcile for FluxDeployer {
                 Waiting::new(Reason::SourceRefNotReady, message),
             ));
         };
-        let objects = flux_objects(self, &source).map_err(Error::Deploy)?;
+        let allowed = context.settings.templates.apply(self);
+        let allowed = allowed.map_err(Error::Refused)?;
+        let objects = flux_objects(&allowed, &source).map_err(Error::Deploy)?;
         self.publish(context, &objects)
             .await
             .map_err(|source| self.write_failed(source))?;

@@ -28,6 +28,7 @@ mod rights;
 mod scene;
 mod site;
 mod takeover;
+mod tenancy;
 mod transfer;
 mod verify;
 mod versions;
