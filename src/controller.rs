@@ -66,7 +66,7 @@ use informer::{Informer, Listed};
 use lease::Leadership;
 use triggers::{Queue, Triggers};
 
-pub use context::{OnRepublish, Settings};
+pub use context::{OnRepublish, OutsideRegistry, Settings};
 pub use pinning::PinImages;
 
 /// The one field manager of everything that is written, and the controller's name in events.

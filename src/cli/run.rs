@@ -17,11 +17,12 @@ use tracing::info;
 
 use crate::archive::Limits;
 use crate::components::Components;
-use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
+use crate::controller::{Controllers, OnRepublish, OutsideRegistry, PinImages, Probe, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
-use crate::registry::{self, Override, Pool, Transport};
+use crate::publish::Remote;
+use crate::registry::{self, Override, Pool, RepositoryUrl, Transport};
 use crate::serve::admin::{Readiness, health_router, metrics_router};
 use crate::serve::distribution::{self, Anyone};
 use crate::serve::{self, Plain};
@@ -56,6 +57,23 @@ pub(super) struct RunArguments {
     /// Where this program's registry listens.
     #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":5000", value_parser = socket)]
     registry_listen: SocketAddr,
+
+    /// Push snapshots to this registry, and let Flux pull them from there. Plain HTTP only where it
+    /// begins with http://.
+    #[arg(long, value_name = "oci://HOST[:PORT]/PREFIX")]
+    registry: Option<RepositoryUrl>,
+
+    /// Docker config JSON file with the password to push with. Read anew for each push.
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    registry_credentials: Option<PathBuf>,
+
+    /// Secret with the password that Flux pulls with, in the namespace of each FluxDeployer.
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    registry_pull_secret: Option<String>,
+
+    /// Secret with the authority (ca.crt) that Flux trusts, in the namespace of each FluxDeployer.
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    registry_ca_secret: Option<String>,
 
     /// Where metrics are served.
     #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":9443", value_parser = socket)]
@@ -187,7 +205,13 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     })?;
     let transport = arguments.transport()?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
-    let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
+    let mut pipeline = Pipeline::new(components, store.clone(), arguments.limits());
+    if let Some(url) = arguments.registry.clone() {
+        let credentials = arguments.registry_credentials.clone();
+        let pool = Pool::new(transport.clone());
+        let remote = Remote::new(store.clone(), pool, url, credentials);
+        pipeline = pipeline.publishing_to(Arc::new(remote));
+    }
     let metrics = Metrics::new(transport.clone(), store.clone());
     let cluster = arguments.cluster.connect().await;
     let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
@@ -316,6 +340,11 @@ impl RunArguments {
     fn settings(&self) -> Settings {
         Settings {
             registry_address: self.oci_registry_addr.clone(),
+            outside_registry: self.registry.clone().map(|url| OutsideRegistry {
+                url,
+                pull_secret: self.registry_pull_secret.clone(),
+                ca_secret: self.registry_ca_secret.clone(),
+            }),
             concurrent: self.concurrent,
             graceful_shutdown: self.graceful_shutdown_timeout,
             no_cross_namespace_refs: self.no_cross_namespace_refs,

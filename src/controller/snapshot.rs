@@ -7,13 +7,14 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::context::{Context, Settings};
+use super::context::{Context, OutsideRegistry, Settings};
 use super::driver::Reconcile;
 use super::outcome::{Fault, Outcome, Retry, Waiting};
 use crate::api::{ORIGINAL_SNAPSHOT_FINALIZER, Reason, Snapshot, SnapshotStatus};
 use crate::deploy::Pullable;
 use crate::oci::Digest;
 use crate::publish::{self, Published};
+use crate::registry::Scheme;
 use crate::snapshot::{self, Repository, tag_for};
 
 /// How often is looked whether the content is still there: a stat for each of its files, unless one
@@ -88,7 +89,10 @@ impl Reconcile for Snapshot {
             .parse()
             .map_err(|source| Error::ParseDigest { source })?;
         let tag = tag_for(&self.spec.tag);
-        let found = publish::find(context.pipeline.store(), &repository, &tag, &digest)
+        let found = context
+            .pipeline
+            .snapshots()
+            .find(&repository, &tag, &digest)
             .await
             .map_err(|source| Error::ReadContent { source })?;
         let Some(Published {
@@ -105,10 +109,7 @@ impl Reconcile for Snapshot {
             digest: Some(layer.to_string()),
             manifest_digest: Some(manifest.to_string()),
             tag: Some(self.spec.tag.clone()),
-            repository_url: Some(format!(
-                "http://{}/{repository}",
-                context.settings.registry_address
-            )),
+            repository_url: Some(url_of(&repository, &context.settings)),
             ..status
         };
         let message = format!("Snapshot with name '{}' is ready", self.name_any());
@@ -161,14 +162,38 @@ pub(super) fn repository_of(snapshot: &Snapshot) -> Result<Repository, Error> {
         .map_err(|source| Error::NameRepository { source })
 }
 
+/// Where a snapshot lies, for the reader.
+fn url_of(repository: &Repository, settings: &Settings) -> String {
+    match &settings.outside_registry {
+        Some(OutsideRegistry { url, .. }) => {
+            format!("{}://{url}/{repository}", url.endpoint().scheme().as_str())
+        }
+        None => format!("http://{}/{repository}", settings.registry_address),
+    }
+}
+
 /// How Flux pulls a ready snapshot.
 pub(super) fn pullable(snapshot: &Snapshot, settings: &Settings) -> Option<Pullable> {
     let status = snapshot.status.as_ref()?;
+    let repository = repository_of(snapshot).ok()?.to_string();
+    let outside = settings.outside_registry.as_ref();
+    let place = match outside {
+        Some(outside) => Some(outside.url.join(&repository).ok()?),
+        None => None,
+    };
     Some(Pullable {
-        registry: settings.registry_address.clone(),
-        repository: repository_of(snapshot).ok()?.to_string().parse().ok()?,
+        registry: match &place {
+            Some(place) => place.endpoint().authority(),
+            None => settings.registry_address.clone(),
+        },
+        repository: match &place {
+            Some(place) => place.name().clone(),
+            None => repository.parse().ok()?,
+        },
+        ca_secret: outside.and_then(|outside| outside.ca_secret.clone()),
+        pull_secret: outside.and_then(|outside| outside.pull_secret.clone()),
         manifest: status.manifest_digest.as_deref()?.parse().ok()?,
         tag: status.tag.as_deref().map(tag_for),
-        plain_http: true,
+        plain_http: place.is_none_or(|place| place.endpoint().scheme() == Scheme::Http),
     })
 }

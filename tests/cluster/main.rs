@@ -20,6 +20,7 @@ mod harness;
 mod install;
 mod leader;
 mod lifecycle;
+mod outside;
 mod pushing;
 mod restarts;
 mod scene;

@@ -91,6 +91,10 @@ fn values_of_the_chart_reach_the_deployment() {
     let rendered = documents(&helm_template(&[
         "--set=registryAddress=flux.example.org:5001",
         "--set=data.existingClaim=content",
+        "--set=outsideRegistry.url=oci://registry.example.org/ocm",
+        "--set=outsideRegistry.credentialsSecret=push-with",
+        "--set=outsideRegistry.pullSecret=pull-with",
+        "--set=outsideRegistry.caSecret=trust",
         "--set=args={--log-level=debug,--on-republish=hold}",
         "--set=image.tag=9.9.9",
         "--set=imagePullSecrets[0].name=for-the-image",
@@ -107,12 +111,19 @@ fn values_of_the_chart_reach_the_deployment() {
         "run",
         "--data-dir=/data",
         "--oci-registry-addr=flux.example.org:5001",
+        "--registry=oci://registry.example.org/ocm",
+        "--registry-credentials=/etc/ocm-controller/registry/.dockerconfigjson",
+        "--registry-pull-secret=pull-with",
+        "--registry-ca-secret=trust",
         "--log-level=debug",
         "--on-republish=hold",
     ]);
     assert_eq!(container["args"], arguments);
     let claim = &pod["volumes"][0]["persistentVolumeClaim"]["claimName"];
     assert_eq!(claim, "content");
+    assert_eq!(pod["volumes"][1]["secret"]["secretName"], "push-with");
+    let mount = &container["volumeMounts"][1]["mountPath"];
+    assert_eq!(mount, "/etc/ocm-controller/registry");
     assert_eq!(pod["imagePullSecrets"][0]["name"], "for-the-image");
     assert_eq!(pod["nodeSelector"]["zone"], "a");
 }
