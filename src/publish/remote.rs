@@ -18,7 +18,8 @@ use super::{BuiltIn, Error, NewImage, Published, Snapshots};
 use crate::chain::chain;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::registry::{
-    BlobSource, Class, Client, Credentials, Deleted, Pool, Reference, RepositoryUrl, WholeBlob, media_type,
+    BlobSource, Class, Client, Credentials, Deleted, Pool, Reference, RepositoryUrl, WholeBlob,
+    media_type,
 };
 use crate::snapshot::Repository;
 use crate::store::{Blob, Store};

@@ -42,7 +42,9 @@ impl Program {
         };
         let pool = Pool::new(Transport::new(settings).expect("good settings"));
         let host = registry.address().to_string();
-        let url: RepositoryUrl = format!("oci://{host}/ocm/snapshots").parse().expect("a URL");
+        let url: RepositoryUrl = format!("oci://{host}/ocm/snapshots")
+            .parse()
+            .expect("a URL");
         let credentials = folder.join("password.json");
         fs::write(&credentials, registry.docker_config(&host)).expect("the folder is writable");
         let store = Store::open(folder.join("data")).expect("a new store");
@@ -55,7 +57,9 @@ impl Program {
     /// What a step of the chain has made.
     fn image(&self) -> NewImage {
         let mut writer = self.store.writer().expect("a store");
-        writer.write_all(&[7; 1 << 20]).expect("the disk has room");
+        writer
+            .write_all(&vec![7; 1 << 20])
+            .expect("the disk has room");
         let stored = writer.commit().expect("the disk has room");
         NewImage {
             repository: repository(),
@@ -181,7 +185,10 @@ async fn guide_is_deployed_from_another_registry_which_is_cleaned_afterwards() {
 
     let source = site.ready("OCIRepository", "podinfo").await;
     let url = source.data["spec"]["url"].as_str().expect("a URL");
-    assert!(url.starts_with(&format!("oci://{host}/ocm/{}/", site.namespace)), "{url}");
+    assert!(
+        url.starts_with(&format!("oci://{host}/ocm/{}/", site.namespace)),
+        "{url}"
+    );
     assert_eq!(source.data["spec"]["secretRef"]["name"], "snapshots");
     let pulled = registry.requests();
     let pulls = pulls_of_flux(&pulled);
@@ -225,14 +232,27 @@ async fn give_secrets(site: &Site<'_>, registry: &Registry, host: &str) {
     let namespace = site.namespace.as_str();
     cluster
         .kubectl(&[
-            "create", "secret", "docker-registry", "-n", namespace, "snapshots", &server, &user,
+            "create",
+            "secret",
+            "docker-registry",
+            "-n",
+            namespace,
+            "snapshots",
+            &server,
+            &user,
             &password,
         ])
         .await;
     let authority = format!("--from-file=ca.crt={}", registry.ca_file().display());
     cluster
         .kubectl(&[
-            "create", "secret", "generic", "-n", namespace, "snapshots-ca", &authority,
+            "create",
+            "secret",
+            "generic",
+            "-n",
+            namespace,
+            "snapshots-ca",
+            &authority,
         ])
         .await;
 }
