@@ -73,7 +73,7 @@ use lease::Leadership;
 use notify::Notifier;
 use triggers::{Queue, Triggers};
 
-pub use context::{OnRepublish, Settings};
+pub use context::{OnRepublish, OutsideRegistry, Settings};
 pub use endpoint::{EndpointSettings, PULL_KEY_SECRET};
 pub use pinning::PinImages;
 

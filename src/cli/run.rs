@@ -5,7 +5,7 @@ mod serving;
 mod tenancy;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -192,7 +192,10 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     })?;
     let transport = arguments.network.transport().map_err(Error::Network)?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
-    let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
+    let mut pipeline = Pipeline::new(components, store.clone(), arguments.limits());
+    if let Some(remote) = arguments.serving.remote(&store, &transport) {
+        pipeline = pipeline.publishing_to(Arc::new(remote));
+    }
     let metrics = Metrics::new(transport.clone(), store.clone());
     let cluster = arguments.cluster.connect().await;
     let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
@@ -213,7 +216,12 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         .await?;
 
     let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES, LEASE, CERTIFICATE, STORE, REGISTRY]);
+    let readiness = Readiness::awaiting([CACHES, LEASE, STORE]);
+    let served = arguments.serving.served_at();
+    if served.is_some() {
+        readiness.fail(CERTIFICATE, "not yet started");
+        readiness.fail(REGISTRY, "not yet started");
+    }
     let endpoints = [
         (
             "health-probe-bind-address",
@@ -233,7 +241,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     for (flag, address, router) in endpoints {
         tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
     }
-    let look = look_after(store, arguments.serving.listens_on(), readiness.clone());
+    let look = look_after(store, served, readiness.clone());
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(look).map(|_| ()));
     controllers.run(ReadinessProbe(readiness), shutdown).await;
     tasks.join_all().await;
@@ -241,11 +249,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
 }
 
 /// Looks again and again whether content can be written, and be pulled.
-async fn look_after(store: Store, registry: SocketAddr, readiness: Readiness) {
-    let mut registry = registry;
-    if registry.ip().is_unspecified() {
-        registry.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
+async fn look_after(store: Store, registry: Option<SocketAddr>, readiness: Readiness) {
     loop {
         let probed = store.clone();
         let writable = tokio::task::spawn_blocking(move || probed.check_writable());
@@ -254,10 +258,12 @@ async fn look_after(store: Store, registry: SocketAddr, readiness: Readiness) {
             Ok(Err(failure)) => readiness.fail(STORE, chain(&failure)),
             Err(panic) => readiness.fail(STORE, panic.to_string()),
         }
-        match timeout(LOOK, TcpStream::connect(registry)).await {
-            Ok(Ok(_)) => readiness.pass(REGISTRY),
-            Ok(Err(failure)) => readiness.fail(REGISTRY, format!("{registry}: {failure}")),
-            Err(_) => readiness.fail(REGISTRY, format!("{registry} does not answer")),
+        if let Some(registry) = registry {
+            match timeout(LOOK, TcpStream::connect(registry)).await {
+                Ok(Ok(_)) => readiness.pass(REGISTRY),
+                Ok(Err(failure)) => readiness.fail(REGISTRY, format!("{registry}: {failure}")),
+                Err(_) => readiness.fail(REGISTRY, format!("{registry} does not answer")),
+            }
         }
         sleep(LOOK).await;
     }
@@ -348,6 +354,7 @@ impl RunArguments {
         };
         Ok(Settings {
             registry_address: self.serving.address(),
+            outside_registry: self.serving.outside(),
             concurrent: self.concurrent,
             graceful_shutdown: self.graceful_shutdown_timeout,
             reconcile_timeout: self.reconcile_timeout,

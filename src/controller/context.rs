@@ -26,13 +26,15 @@ use crate::deploy::TemplatePolicy;
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
-use crate::registry::Transport;
+use crate::registry::{RepositoryUrl, Transport};
 
 /// How the controllers behave; checked once at the start.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The address under which Flux reaches the registry of this program: `HOST:PORT`.
     pub registry_address: String,
+    /// The registry that snapshots are pushed to, in place of the one of this program.
+    pub outside_registry: Option<OutsideRegistry>,
     /// How many objects of a kind are reconciled at once.
     pub concurrent: u16,
     /// How long what is under way may take to end when the process is asked to.
@@ -57,6 +59,17 @@ pub struct Settings {
     pub gc_interval: Duration,
     /// How many bytes the content store may have before it gives up what no Snapshot needs.
     pub store_size_limit: Option<u64>,
+}
+
+/// A registry that snapshots are pushed to, as Flux is told of it.
+#[derive(Debug, Clone)]
+pub struct OutsideRegistry {
+    /// The registry, and the path below which snapshots lie.
+    pub url: RepositoryUrl,
+    /// The Secret with the password for Flux, in the namespace of each FluxDeployer.
+    pub pull_secret: Option<String>,
+    /// The Secret with the authority for Flux, in the namespace of each FluxDeployer.
+    pub ca_secret: Option<String>,
 }
 
 /// What to do about a version in use that is pushed again with other content.

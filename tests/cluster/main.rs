@@ -24,6 +24,7 @@ mod installed;
 mod large;
 mod leader;
 mod lifecycle;
+mod outside;
 mod pushing;
 mod restarts;
 mod rights;

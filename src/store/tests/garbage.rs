@@ -311,3 +311,25 @@ fn statistics_tell_what_was_seen_and_swept() {
     assert_eq!((bytes, quarantined), (4 * 4096, 0));
     assert!(free.unwrap() > 0);
 }
+
+#[test]
+fn released_are_manifests_that_nothing_names_any_more() {
+    let (_folder, store) = fresh();
+    let (first, old) = publish(&store, "moved", "1", "first");
+    let (second, new) = publish(&store, "moved", "1", "second");
+    let (_, other_tag) = publish(&store, "moved", "2", "first");
+    assert_eq!(old, other_tag, "the same manifest under two tags");
+    let (_, gone) = publish(&store, "gone", "1", "of its own");
+    let (_, deployed) = publish(&store, "leaving", "1", "still pulled");
+    let mut cluster = live(&[("moved", "2", &first)]);
+    cluster.deployed.insert(deployed);
+    let mut released = Vec::new();
+    for _ in 0..4 {
+        let collection = store.collect().unwrap();
+        let plan = collection.plan(&cluster, None).unwrap();
+        released.extend_from_slice(plan.released());
+        collection.sweep(&plan).unwrap();
+    }
+    assert_eq!(released, [(named("gone"), gone), (named("moved"), new)]);
+    assert!(store.contains(&second).unwrap().is_none());
+}
