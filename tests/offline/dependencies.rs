@@ -58,3 +58,31 @@ fn all_crates_come_from_crates_io() {
     }
     assert_eq!(ours, ["ocm-controller"]);
 }
+
+/// The locked versions of one crate.
+fn versions(name: &str) -> Vec<Version> {
+    let locked = locked().into_iter();
+    locked
+        .filter_map(|(locked, version, _)| (locked == name).then_some(version))
+        .collect()
+}
+
+#[test]
+fn rustsec_2026_0067_rustsec_2026_0068_tar_is_one_without_known_weaknesses() {
+    let found = versions("tar");
+    let fixed = Version::new(0, 4, 45);
+    assert!(!found.is_empty() && found.iter().all(|version| *version >= fixed));
+}
+
+#[test]
+fn rustsec_2026_0066_rustsec_2025_0168_other_readers_of_archives_are_not_used() {
+    for name in [
+        "zip",
+        "tokio-tar",
+        "astral-tokio-tar",
+        "async-tar",
+        "krata-tokio-tar",
+    ] {
+        assert!(versions(name).is_empty(), "{name} is used");
+    }
+}
