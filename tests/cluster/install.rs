@@ -247,6 +247,7 @@ impl Place {
             "endpoints",
             "endpointslices.discovery.k8s.io",
             "leases.coordination.k8s.io",
+            "ipaddresses.networking.k8s.io",
         ];
         let kinds: Vec<&str> = kinds
             .lines()

@@ -15,6 +15,13 @@ while [ "$1" != -- ]; do
     shift 2
 done
 shift
+# What every runtime gives: the harmless devices, and /proc.
+mkdir -p "$root/dev" "$root/proc"
+for device in null zero full random urandom; do
+    touch "$root/dev/$device"
+    mount --bind "/dev/$device" "$root/dev/$device"
+done
+mount --bind /proc "$root/proc"
 mount -o remount,ro,bind "$root"
 exec setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid --inh-caps=-all \
     chroot --userspec=65532:65532 --groups= "$root" "$@"
