@@ -166,7 +166,7 @@ async fn b61_f26_template_is_restricted_and_flux_may_come_later_and_go() {
 async fn f45_object_that_never_comes_to_an_end_holds_up_no_other() {
     let locked = locked().await;
     let site = Site::new(&locked.scene, "endless").await;
-    let poison: String = (0..8)
+    let poison: Vec<String> = (0..8)
         .map(|number| {
             format!(
                 "
@@ -182,7 +182,7 @@ spec:
             )
         })
         .collect();
-    site.apply(&poison).await;
+    site.apply(&poison.concat()).await;
     site.apply(&guide_with(&site, &json!({"path": "./"}))).await;
     let said = site
         .fails("ComponentVersion", "poison-0", "ReconcileTimedOut")
