@@ -18,12 +18,13 @@ use crate::support::cluster::Flux;
 use crate::support::wait::{self, eventually};
 use crate::support::web;
 
-const CA: &str = "ocm-registry-ca";
+/// The Secret with the authorities to trust.
+pub const CA: &str = "ocm-registry-ca";
 const PULL: &str = "ocm-registry-pull";
 const CERTIFICATE: &str = "ocm-registry-tls-certs";
 
 /// A value of a Secret as text.
-fn value(secret: &DynamicObject, key: &str) -> String {
+pub fn value(secret: &DynamicObject, key: &str) -> String {
     let encoded = secret.data["data"][key].as_str().unwrap_or_default();
     let bytes = BASE64_STANDARD.decode(encoded).expect("base64");
     String::from_utf8(bytes).expect("a text")
