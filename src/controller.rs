@@ -26,6 +26,7 @@ mod informer;
 pub mod lease;
 mod lookup;
 mod mutation;
+pub mod notify;
 mod origin;
 mod outcome;
 mod pinning;
@@ -38,7 +39,7 @@ pub mod throttle;
 mod triggers;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -66,12 +67,13 @@ use credentials::CredentialCache;
 use driver::Memories;
 use endpoint::Endpoint;
 use events::Events;
-use health::WatchHealth;
+use health::{WatchHealth, WorkHealth};
 use informer::{Informer, Listed};
 use lease::Leadership;
+use notify::Notifier;
 use triggers::{Queue, Triggers};
 
-pub use context::{OnRepublish, Settings};
+pub use context::{OnRepublish, OutsideRegistry, Settings};
 pub use endpoint::{EndpointSettings, PULL_KEY_SECRET};
 pub use pinning::PinImages;
 
@@ -117,15 +119,24 @@ pub trait Probe: Clone + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Health {
     watches: Arc<WatchHealth>,
+    work: Arc<WorkHealth>,
 }
 
 impl Health {
     /// Why the process should be started anew, if it should.
     pub fn problem(&self) -> Option<String> {
         let kinds = OWN_KINDS.iter().copied();
-        self.watches
-            .is_cut_off(kinds, Instant::now())
-            .then(|| "no watch of the API server gets through".to_owned())
+        if self.watches.is_cut_off(kinds, Instant::now()) {
+            return Some("no watch of the API server gets through".to_owned());
+        }
+        self.work
+            .hangs(Instant::now())
+            .then(|| "a reconcile goes on although its time is over".to_owned())
+    }
+
+    /// The kinds that are watched, and for how long the watch of each has been failing.
+    pub fn failing_watches(&self) -> Vec<(String, Duration)> {
+        self.watches.failing(Instant::now())
     }
 }
 
@@ -142,6 +153,7 @@ impl Controllers {
     ) -> Self {
         let health = Arc::new(Health {
             watches: Arc::new(WatchHealth::default()),
+            work: Arc::new(WorkHealth::new(settings.reconcile_timeout)),
         });
         Self {
             client,
@@ -174,8 +186,11 @@ impl Controllers {
         let (caches, listed) = (watches.caches(), watches.listed());
         let (snapshots, snapshot_requests) = Queue::new();
         let grace = self.settings.graceful_shutdown;
+        let address = self.settings.events_address.clone();
+        let notifier = address.map(|address| Notifier::start(address, self.metrics.clone()));
         let context = Arc::new(Context {
-            events: Events::new(self.client.clone(), instance()),
+            events: Events::new(self.client.clone(), instance(), notifier),
+            work: Arc::clone(&self.health.work),
             applier: Applier::new(self.client.clone()),
             credentials: CredentialCache::new(self.client.clone()),
             client: self.client,

@@ -1,5 +1,7 @@
 //! Hand-over to Flux: from a snapshot and a template to the objects that pull and apply it.
 
+mod restrict;
+
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, Duration};
@@ -8,6 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::api::{FluxDeployer, flux};
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::snapshot::ContentKind;
+
+pub use restrict::{Refusal, TemplatePolicy};
 
 /// How often Flux looks at what it was given, where nobody says.
 const DEFAULT_INTERVAL: &str = "10m0s";

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -32,6 +32,37 @@ struct VerdictLabel {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabel {
+    kind: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+/// What became of an event that was to be posted to `--events-addr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notified {
+    /// It was taken.
+    Sent,
+    /// It was not taken.
+    Failed,
+    /// Too many were waiting.
+    Dropped,
+}
+
+/// A reconcile that is under way; it ends when this is dropped.
+#[derive(Debug)]
+pub struct UnderWay(Gauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 type Durations = Family<KindLabel, Histogram, fn() -> Histogram>;
 
 /// All metrics of the process; cheap to clone.
@@ -40,6 +71,10 @@ pub struct Metrics {
     registry: Arc<Registry>,
     reconciles: Family<VerdictLabel, Counter>,
     durations: Durations,
+    under_way: Family<KindLabel, Gauge>,
+    leader: Gauge,
+    failing_watches: Family<WatchLabel, Gauge>,
+    notifications: Family<ResultLabel, Counter>,
     collections: Histogram,
     failed_collections: Counter,
 }
@@ -60,6 +95,30 @@ impl Metrics {
             "How long reconciles took, by kind",
             durations.clone(),
         );
+        let under_way: Family<KindLabel, Gauge> = Family::default();
+        registry.register(
+            "reconciles_under_way",
+            "Reconciles that go on now, by kind",
+            under_way.clone(),
+        );
+        let leader = Gauge::default();
+        registry.register(
+            "leader",
+            "Whether this process is the one that acts",
+            leader.clone(),
+        );
+        let failing_watches: Family<WatchLabel, Gauge> = Family::default();
+        registry.register(
+            "watch_failing_seconds",
+            "For how long the watch of a kind has been failing",
+            failing_watches.clone(),
+        );
+        let notifications: Family<ResultLabel, Counter> = Family::default();
+        registry.register(
+            "notifications",
+            "Events posted to --events-addr, and what became of them",
+            notifications.clone(),
+        );
         let (collections, failed_collections) = (seconds(), Counter::default());
         registry.register(
             "garbage_collection_seconds",
@@ -77,6 +136,10 @@ impl Metrics {
             registry: Arc::new(registry),
             reconciles,
             durations,
+            under_way,
+            leader,
+            failing_watches,
+            notifications,
             collections,
             failed_collections,
         }
@@ -92,6 +155,39 @@ impl Metrics {
         self.durations
             .get_or_create(&KindLabel { kind })
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts a reconcile of an object of `kind` as under way, until the answer is dropped.
+    pub fn begun(&self, kind: &'static str) -> UnderWay {
+        let gauge = self.under_way.get_or_create(&KindLabel { kind }).clone();
+        gauge.inc();
+        UnderWay(gauge)
+    }
+
+    /// Sets whether this process is the one that acts.
+    pub fn set_leader(&self, acts: bool) {
+        self.leader.set(i64::from(acts));
+    }
+
+    /// Sets for how long the watch of each kind has been failing.
+    pub fn set_failing_watches(&self, watches: impl IntoIterator<Item = (String, Duration)>) {
+        for (kind, time) in watches {
+            let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+            let gauge = self.failing_watches.get_or_create(&WatchLabel { kind });
+            gauge.set(seconds);
+        }
+    }
+
+    /// Counts an event that was to be posted.
+    pub fn notified(&self, result: Notified) {
+        let result = match result {
+            Notified::Sent => "sent",
+            Notified::Failed => "failed",
+            Notified::Dropped => "dropped",
+        };
+        self.notifications
+            .get_or_create(&ResultLabel { result })
+            .inc();
     }
 
     /// Counts one garbage collection.

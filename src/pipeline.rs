@@ -10,6 +10,8 @@ mod layer;
 mod prepare;
 mod text;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::archive::{Layout, Limits};
@@ -20,7 +22,7 @@ use crate::mutation::{
 };
 use crate::oci::{Digest, Tag};
 use crate::ocm::{ReadComponent, Resource};
-use crate::publish::{self, Published};
+use crate::publish::{BuiltIn, NewImage, Published, Snapshots};
 use crate::snapshot::{self, Artifact, ContentKind, Namespace, Repository};
 use crate::store::{Blob, BlobWriter, Store, Stored};
 
@@ -41,6 +43,7 @@ const HELM_CHART: &str = "helmChart";
 pub struct Pipeline {
     components: Components,
     store: Store,
+    snapshots: Arc<dyn Snapshots>,
     limits: Limits,
 }
 
@@ -50,9 +53,21 @@ impl Pipeline {
     pub fn new(components: Components, store: Store, limits: Limits) -> Self {
         Self {
             components,
+            snapshots: Arc::new(BuiltIn::new(store.clone())),
             store,
             limits,
         }
+    }
+
+    /// The same with another place for snapshots than the store itself.
+    #[must_use]
+    pub fn publishing_to(self, snapshots: Arc<dyn Snapshots>) -> Self {
+        Self { snapshots, ..self }
+    }
+
+    /// Where snapshots lie for Flux.
+    pub fn snapshots(&self) -> &dyn Snapshots {
+        &*self.snapshots
     }
 
     /// Where component versions are read from.
@@ -203,26 +218,30 @@ impl Pipeline {
         } else {
             Artifact::Files
         };
-        publish::publish(
-            &self.store,
+        let image = NewImage {
             repository,
             tag,
-            layer.snapshot_layer(),
+            layer: layer.snapshot_layer(),
             artifact,
             owner,
-        )
-        .await
-        .map_err(|source| Error::Publish { source })
+        };
+        self.snapshots
+            .publish(image)
+            .await
+            .map_err(|source| Error::Publish { source })
     }
 
-    /// The layer `digest` as it was published in `repository` under `tag`, if it is all there.
+    /// The layer `digest` as it was published in `repository` under `tag`, if the store has all of
+    /// it, for the next step to read.
     pub async fn published(
         &self,
         repository: &Repository,
         tag: &Tag,
         digest: &Digest,
     ) -> Result<Option<Layer>> {
-        let found = publish::find(&self.store, repository, tag, digest)
+        let local = BuiltIn::new(self.store.clone());
+        let found = local
+            .find(repository, tag, digest)
             .await
             .map_err(|source| Error::Publish { source })?;
         Ok(found.map(

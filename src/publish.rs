@@ -1,15 +1,24 @@
 //! Publishing: a layer in the content store becomes an image that Flux can pull.
+//!
+//! From where is behind one trait, [`Snapshots`]: from the content store itself, which this
+//! program serves ([`BuiltIn`]), or from another registry, to which the image is pushed
+//! ([`Remote`]). The images are the same, byte by byte. The content store has them in both cases:
+//! the steps of the chain read from it.
 
-use std::collections::BTreeMap;
+mod builtin;
+mod remote;
 
-use serde::Deserialize;
+use std::path::PathBuf;
+
+use futures::future::BoxFuture;
 
 use crate::oci::{Digest, Tag};
-use crate::snapshot::{Artifact, ContentKind, Repository, SnapshotLayer, image};
-use crate::store::{self, Store};
+use crate::registry;
+use crate::snapshot::{self, Artifact, Repository, SnapshotLayer};
+use crate::store;
 
-/// The largest manifest that this program writes, in bytes.
-const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+pub use builtin::BuiltIn;
+pub use remote::Remote;
 
 /// Why a snapshot could not be published or found.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +28,38 @@ pub enum Error {
     Store {
         /// The cause.
         source: store::Error,
+    },
+
+    /// The registry that is pushed to failed.
+    #[error("failed to use the registry of snapshots")]
+    Registry {
+        /// The cause.
+        source: registry::Error,
+    },
+
+    /// The file with the password of that registry cannot be read.
+    #[error("failed to read --registry-credentials {path:?}")]
+    ReadCredentials {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// What was to be pushed is gone from the content store; it is made again.
+    #[error("content {digest} is no longer in the content store")]
+    ContentMissing {
+        /// The content.
+        digest: Digest,
+    },
+
+    /// A snapshot has no place in that registry.
+    #[error("failed to name the repository of snapshot {repository}")]
+    NameRepository {
+        /// The snapshot.
+        repository: snapshot::Repository,
+        /// The cause.
+        source: registry::Error,
     },
 
     /// The work was broken off by a defect.
@@ -42,86 +83,35 @@ pub struct Published {
     pub is_chart: bool,
 }
 
-/// Makes the stored `layer` an image in `repository` under `tag`, for the object `owner` (a UID).
-pub async fn publish(
-    store: &Store,
-    repository: Repository,
-    tag: Tag,
-    layer: SnapshotLayer,
-    artifact: Artifact,
-    owner: String,
-) -> Result<Published, Error> {
-    blocking(store, move |store| {
-        let image = image(&layer, artifact, &BTreeMap::new());
-        let record = store
-            .publish(&repository, &tag, &image, &owner)
-            .map_err(|source| Error::Store { source })?;
-        let is_chart = layer.media_type == ContentKind::HelmChart.layer_media_type();
-        Ok(Published {
-            layer: layer.digest,
-            manifest: record.manifest,
-            size: layer.size,
-            is_chart,
-        })
-    })
-    .await
+/// What is to be published.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// The repository of the snapshot.
+    pub repository: Repository,
+    /// What names the image there.
+    pub tag: Tag,
+    /// Its layer, which is in the content store.
+    pub layer: SnapshotLayer,
+    /// What it is made of beside the layer.
+    pub artifact: Artifact,
+    /// The UID of the object that it is made for.
+    pub owner: String,
 }
 
-/// The image that `tag` names in `repository`, if its layer is `layer` and all of it is there.
-pub async fn find(
-    store: &Store,
-    repository: &Repository,
-    tag: &Tag,
-    layer: &Digest,
-) -> Result<Option<Published>, Error> {
-    let (repository, tag, layer) = (repository.clone(), tag.clone(), layer.clone());
-    blocking(store, move |store| {
-        let failed = |source| Error::Store { source };
-        let Some(record) = store.tag(&repository, &tag).map_err(failed)? else {
-            return Ok(None);
-        };
-        let manifest = store
-            .read_small(&record.manifest, MAX_MANIFEST)
-            .map_err(failed)?;
-        let layers = manifest.map(|bytes| layers_of(&bytes)).unwrap_or_default();
-        let Some(found) = layers.into_iter().find(|found| found.digest == layer) else {
-            return Ok(None);
-        };
-        // Opening, not asking for the name: the bytes have to be right as well.
-        let is_there = store.open_blob(&layer).map_err(failed)?.is_some();
-        Ok(is_there.then(|| Published {
-            layer,
-            manifest: record.manifest,
-            size: found.size,
-            is_chart: found.media_type == ContentKind::HelmChart.layer_media_type(),
-        }))
-    })
-    .await
-}
+/// Where the images of snapshots lie for Flux.
+pub trait Snapshots: Send + Sync {
+    /// Makes the image one that Flux can pull. What is there already is not moved.
+    fn publish(&self, image: NewImage) -> BoxFuture<'_, Result<Published, Error>>;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredLayer {
-    media_type: String,
-    digest: Digest,
-    size: u64,
-}
+    /// The image that `tag` names in `repository`, if its layer is `layer` and all of it is there
+    /// for Flux.
+    fn find<'a>(
+        &'a self,
+        repository: &'a Repository,
+        tag: &'a Tag,
+        layer: &'a Digest,
+    ) -> BoxFuture<'a, Result<Option<Published>, Error>>;
 
-fn layers_of(manifest: &[u8]) -> Vec<StoredLayer> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        layers: Vec<StoredLayer>,
-    }
-    let manifest: Option<Manifest> = serde_json::from_slice(manifest).ok();
-    manifest.map(|manifest| manifest.layers).unwrap_or_default()
-}
-
-async fn blocking<T: Send + 'static>(
-    store: &Store,
-    work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let store = store.clone();
-    tokio::task::spawn_blocking(move || work(&store))
-        .await
-        .map_err(|source| Error::Aborted { source })?
+    /// Removes manifests that nobody needs any more, as far as that is possible.
+    fn release<'a>(&'a self, gone: &'a [(Repository, Digest)]) -> BoxFuture<'a, ()>;
 }

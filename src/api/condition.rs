@@ -124,6 +124,8 @@ reasons! {
     StorageOperationFailed = "StorageOperationFailed",
     /// The API server refused a request.
     ApiServerRequestFailed = "ApiServerRequestFailed",
+    /// The work took longer than it may.
+    ReconcileTimedOut = "ReconcileTimedOut",
     /// The program has a defect that showed on this object.
     InternalError = "InternalError",
 }

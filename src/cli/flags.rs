@@ -3,7 +3,6 @@
 
 /// The flag's name, and whether it takes a value of its own (`--flag VALUE`).
 const IGNORED: &[(&str, bool)] = &[
-    ("events-addr", true),
     ("oci-registry-insecure-skip-verify", false),
     ("pprof-bind-address", true),
     ("zap-devel", false),

@@ -2,22 +2,27 @@
 
 mod cluster;
 mod serving;
+mod tenancy;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use clap::{ArgAction, Args};
-use tokio::net::TcpListener;
+use clap::Args;
+use futures::FutureExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::network::{self, NetworkArguments};
 use crate::archive::Limits;
+use crate::chain::chain;
 use crate::components::Components;
 use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
 use crate::metrics::Metrics;
@@ -30,13 +35,22 @@ use crate::store::{self, Store};
 use crate::telemetry::{self, LogFormat};
 
 /// The check that passes once the registry has a certificate and a pull key.
-const REGISTRY: &str = "registry";
+const CERTIFICATE: &str = "certificate";
 
 /// The check that passes once all caches are filled.
 const CACHES: &str = "caches";
 
 /// The check that passes while the Lease of the leader can be reached.
 const LEASE: &str = "lease";
+
+/// The check that passes while the content store can be written.
+const STORE: &str = "store";
+
+/// The check that passes while the registry that Flux pulls from takes connections.
+const REGISTRY: &str = "registry";
+
+/// How often the last two are looked at.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -67,6 +81,19 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
     graceful_shutdown_timeout: Duration,
 
+    /// How long one reconcile may take before it is given up and tried again.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = interval)]
+    reconcile_timeout: Duration,
+
+    /// Where events are posted to, in the form of Flux: the URL of its notification-controller.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
+    events_addr: String,
+
     #[command(flatten)]
     network: NetworkArguments,
 
@@ -78,10 +105,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().file_bytes)]
     max_file_bytes: u64,
 
-    /// Refuse references into other namespaces.
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    no_cross_namespace_refs: bool,
+    #[command(flatten)]
+    tenancy: tenancy::TenancyArguments,
 
     /// What to do about a version in use that is pushed again with other content.
     #[arg(long, value_enum, default_value_t = OnRepublish::Accept)]
@@ -121,6 +146,9 @@ pub(super) struct RunArguments {
 /// What keeps the operator from running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("--events-addr cannot be used: {problem}")]
+    EventsAddress { problem: String },
+
     #[error("failed to set up logging")]
     Logging { source: telemetry::Error },
 
@@ -165,7 +193,10 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     })?;
     let transport = arguments.network.transport().map_err(Error::Network)?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
-    let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
+    let mut pipeline = Pipeline::new(components, store.clone(), arguments.limits());
+    if let Some(remote) = arguments.serving.remote(&store, &transport) {
+        pipeline = pipeline.publishing_to(Arc::new(remote));
+    }
     let metrics = Metrics::new(transport.clone(), store.clone());
     let cluster = arguments.cluster.connect().await;
     let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
@@ -173,19 +204,25 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let controllers = Controllers::new(
         client,
         leadership,
-        arguments.settings(),
+        arguments.settings()?,
         pipeline,
         transport,
         metrics.clone(),
     );
 
+    let (acts, watches) = (claim.clone(), controllers.health());
     let controllers = arguments
         .serving
-        .serve(store, claim, controllers, &mut tasks, &shutdown)
+        .serve(store.clone(), claim, controllers, &mut tasks, &shutdown)
         .await?;
 
     let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES, LEASE, REGISTRY]);
+    let readiness = Readiness::awaiting([CACHES, LEASE, STORE]);
+    let served = arguments.serving.served_at();
+    if served.is_some() {
+        readiness.fail(CERTIFICATE, "not yet started");
+        readiness.fail(REGISTRY, "not yet started");
+    }
     let endpoints = [
         (
             "health-probe-bind-address",
@@ -195,15 +232,42 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         (
             "metrics-bind-address",
             arguments.metrics_bind_address,
-            metrics_router(move || metrics.render()),
+            metrics_router(move || {
+                metrics.set_leader(acts.holds());
+                metrics.set_failing_watches(watches.failing_watches());
+                metrics.render()
+            }),
         ),
     ];
     for (flag, address, router) in endpoints {
         tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
     }
+    let look = look_after(store, served, readiness.clone());
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(look).map(|_| ()));
     controllers.run(ReadinessProbe(readiness), shutdown).await;
     tasks.join_all().await;
     Ok(())
+}
+
+/// Looks again and again whether content can be written, and be pulled.
+async fn look_after(store: Store, registry: Option<SocketAddr>, readiness: Readiness) {
+    loop {
+        let probed = store.clone();
+        let writable = tokio::task::spawn_blocking(move || probed.check_writable());
+        match writable.await {
+            Ok(Ok(())) => readiness.pass(STORE),
+            Ok(Err(failure)) => readiness.fail(STORE, chain(&failure)),
+            Err(panic) => readiness.fail(STORE, panic.to_string()),
+        }
+        if let Some(registry) = registry {
+            match timeout(LOOK, TcpStream::connect(registry)).await {
+                Ok(Ok(_)) => readiness.pass(REGISTRY),
+                Ok(Err(failure)) => readiness.fail(REGISTRY, format!("{registry}: {failure}")),
+                Err(_) => readiness.fail(REGISTRY, format!("{registry} does not answer")),
+            }
+        }
+        sleep(LOOK).await;
+    }
 }
 
 /// Tells the readiness probe how the controllers are doing.
@@ -229,7 +293,7 @@ impl Probe for ReadinessProbe {
     }
 
     fn registry(&self, problem: Option<&str>) {
-        self.judge(REGISTRY, problem);
+        self.judge(CERTIFICATE, problem);
     }
 }
 
@@ -280,19 +344,31 @@ impl RunArguments {
         }
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
+    fn settings(&self) -> Result<Settings, Error> {
+        let events_address = match self.events_addr.as_str() {
+            "" => None,
+            address => Some(
+                address
+                    .parse()
+                    .map_err(|problem| Error::EventsAddress { problem })?,
+            ),
+        };
+        Ok(Settings {
             registry_address: self.serving.address(),
+            outside_registry: self.serving.outside(),
             concurrent: self.concurrent,
             graceful_shutdown: self.graceful_shutdown_timeout,
-            no_cross_namespace_refs: self.no_cross_namespace_refs,
+            reconcile_timeout: self.reconcile_timeout,
+            events_address,
+            templates: self.tenancy.templates(),
+            no_cross_namespace_refs: self.tenancy.no_cross_namespace_refs,
             on_republish: self.on_republish,
             config_schema: self.config_schema,
             pin_images: self.pin_images,
             lenient_localization: self.lenient_localization,
             gc_interval: self.gc_interval,
             store_size_limit: (self.store_size_limit > 0).then_some(self.store_size_limit),
-        }
+        })
     }
 }
 

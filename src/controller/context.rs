@@ -1,8 +1,7 @@
 //! What every reconciler is given: the client, the stores of the watches, content, settings.
 
-use std::time::Duration;
-
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
@@ -15,26 +14,37 @@ use super::credentials::CredentialCache;
 use super::driver::Memories;
 use super::endpoint::Endpoint;
 use super::events::Events;
+use super::health::WorkHealth;
+use super::notify::EventsAddress;
 use super::pinning::PinImages;
 use super::triggers::Queue;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
 };
+use crate::deploy::TemplatePolicy;
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
-use crate::registry::Transport;
+use crate::registry::{RepositoryUrl, Transport};
 
 /// How the controllers behave; checked once at the start.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The address under which Flux reaches the registry of this program: `HOST:PORT`.
     pub registry_address: String,
+    /// The registry that snapshots are pushed to, in place of the one of this program.
+    pub outside_registry: Option<OutsideRegistry>,
     /// How many objects of a kind are reconciled at once.
     pub concurrent: u16,
     /// How long what is under way may take to end when the process is asked to.
     pub graceful_shutdown: Duration,
+    /// How long one reconcile may take.
+    pub reconcile_timeout: Duration,
+    /// Where events are posted to, besides the API server.
+    pub events_address: Option<EventsAddress>,
+    /// How far the templates of deployers may reach.
+    pub templates: TemplatePolicy,
     /// Whether references into other namespaces are refused.
     pub no_cross_namespace_refs: bool,
     /// What to do about a version that is pushed again with other content.
@@ -49,6 +59,17 @@ pub struct Settings {
     pub gc_interval: Duration,
     /// How many bytes the content store may have before it gives up what no Snapshot needs.
     pub store_size_limit: Option<u64>,
+}
+
+/// A registry that snapshots are pushed to, as Flux is told of it.
+#[derive(Debug, Clone)]
+pub struct OutsideRegistry {
+    /// The registry, and the path below which snapshots lie.
+    pub url: RepositoryUrl,
+    /// The Secret with the password for Flux, in the namespace of each FluxDeployer.
+    pub pull_secret: Option<String>,
+    /// The Secret with the authority for Flux, in the namespace of each FluxDeployer.
+    pub ca_secret: Option<String>,
 }
 
 /// What to do about a version in use that is pushed again with other content.
@@ -72,6 +93,8 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) memories: Memories,
     pub(super) metrics: Metrics,
+    /// What is under way.
+    pub(super) work: Arc<WorkHealth>,
     /// The registry's certificate and keys, unless it is served without.
     pub(super) endpoint: Option<Arc<Endpoint>>,
     /// For those who know before the watch that a Snapshot is to be looked at.

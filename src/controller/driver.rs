@@ -196,9 +196,14 @@ impl<K: Reconcile> Run<K> {
             return Action::await_change();
         }
         let begun = Instant::now();
+        let under_way = (
+            self.context.work.begin(begun),
+            self.context.metrics.begun(K::NAME),
+        );
         // What is made on the way has no Snapshot yet that would keep it.
         let _hold = self.context.pipeline.store().hold();
         let outcome = self.outcome().await;
+        drop(under_way);
         self.context
             .metrics
             .reconciled(K::NAME, outcome.reason, begun.elapsed());
@@ -246,7 +251,11 @@ impl<K: Reconcile> Run<K> {
             if K::SAYS_PROGRESS {
                 self.say_progressing().await;
             }
-            work.await
+            let limit = self.context.settings.reconcile_timeout;
+            match tokio::time::timeout(limit.saturating_sub(PATIENCE), &mut work).await {
+                Ok(result) => result,
+                Err(_) => return self.timed_out(limit),
+            }
         };
         match result {
             Ok(Ok(outcome)) => self.accepted(outcome),
@@ -264,6 +273,15 @@ impl<K: Reconcile> Run<K> {
                 self.failed(Reason::InternalError, Retry::Backoff, message)
             }
         }
+    }
+
+    fn timed_out(&self, limit: Duration) -> Outcome<K::Status> {
+        let message = format!(
+            "given up after {}, the limit that --reconcile-timeout sets: look at the registry or \
+             source that it waits for, or raise the limit",
+            go_duration(limit)
+        );
+        self.failed(Reason::ReconcileTimedOut, Retry::Backoff, &message)
     }
 
     async fn say_progressing(&self) {

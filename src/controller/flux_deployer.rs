@@ -21,7 +21,7 @@ use super::outcome::{Fault, Outcome, Retry, Waiting};
 use super::snapshot::{pullable, repository_of};
 use super::tenant;
 use crate::api::{FluxDeployer, FluxDeployerStatus, Reason, Snapshot, flux};
-use crate::deploy::{self, FluxObject, flux_objects};
+use crate::deploy::{self, FluxObject, Refusal, flux_objects};
 
 /// How often what was written is checked where the deployer names no interval.
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(10);
@@ -38,6 +38,9 @@ pub(super) enum Error {
     #[error(transparent)]
     Deploy(deploy::Error),
 
+    #[error(transparent)]
+    Refused(Refusal),
+
     #[error("failed to create kustomization sources")]
     WriteKustomization { source: apply::Error },
 
@@ -48,7 +51,7 @@ pub(super) enum Error {
 impl Fault for Error {
     fn reason(&self) -> Reason {
         match self {
-            Self::Denied { .. } => Reason::AccessDenied,
+            Self::Denied { .. } | Self::Refused(_) => Reason::AccessDenied,
             Self::Unusable { .. } | Self::Deploy(_) => Reason::InvalidSpec,
             Self::WriteKustomization { source } => {
                 source.reason(Reason::CreateOrUpdateKustomizationFailed)
@@ -59,7 +62,9 @@ impl Fault for Error {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Denied { .. } | Self::Unusable { .. } | Self::Deploy(_) => Retry::OnChange,
+            Self::Denied { .. } | Self::Unusable { .. } | Self::Deploy(_) | Self::Refused(_) => {
+                Retry::OnChange
+            }
             Self::WriteKustomization { source } | Self::WriteHelmRelease { source } => {
                 source.retry()
             }
@@ -99,7 +104,9 @@ impl Reconcile for FluxDeployer {
                 Waiting::new(Reason::SourceRefNotReady, message),
             ));
         };
-        let objects = flux_objects(self, &source).map_err(Error::Deploy)?;
+        let allowed = context.settings.templates.apply(self);
+        let allowed = allowed.map_err(Error::Refused)?;
+        let objects = flux_objects(&allowed, &source).map_err(Error::Deploy)?;
         if let (Some(endpoint), false) = (&context.endpoint, objects.is_empty()) {
             let Some(handout) = endpoint.handout() else {
                 let message = "waiting for the certificate and the pull key of the registry";

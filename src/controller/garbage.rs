@@ -75,6 +75,7 @@ async fn collect(context: &Context) -> Result<Swept, Error> {
     }
     let live = listed(&context.client, &context.caches).await?;
     let (collection, plan) = self::plan(context, collection, live).await?;
+    context.pipeline.snapshots().release(plan.released()).await;
     blocking(move || collection.sweep(&plan)).await
 }
 

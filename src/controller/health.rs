@@ -1,7 +1,9 @@
-//! What the process knows about its own health: whether watches of the API server get through.
+//! What the process knows about its own health: whether watches of the API server get through, and
+//! whether reconciles come to an end.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long all watches may fail before the process should be started anew.
@@ -23,11 +25,93 @@ struct Failing {
 #[derive(Debug, Default)]
 pub(super) struct WatchHealth {
     failing: Mutex<HashMap<String, Failing>>,
+    /// All kinds that ever got through or failed.
+    known: Mutex<BTreeSet<String>>,
+}
+
+/// How much longer than its time a reconcile may go on before the process should be started anew.
+const OVERTIME: Duration = Duration::from_mins(1);
+
+/// What is under way, by the moment at which it began.
+#[derive(Debug)]
+pub(super) struct WorkHealth {
+    limit: Duration,
+    begun: Mutex<BTreeSet<(Instant, u64)>>,
+    count: AtomicU64,
+}
+
+/// One piece of work; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Work {
+    health: Arc<WorkHealth>,
+    key: (Instant, u64),
+}
+
+impl WorkHealth {
+    /// Work that is to be given up after `limit`.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            begun: Mutex::default(),
+            count: AtomicU64::default(),
+        }
+    }
+
+    /// Notes that something begins at `now`.
+    pub(super) fn begin(self: &Arc<Self>, now: Instant) -> Work {
+        let key = (now, self.count.fetch_add(1, Ordering::Relaxed));
+        self.begun().insert(key);
+        Work {
+            health: Arc::clone(self),
+            key,
+        }
+    }
+
+    /// Whether something goes on at `now` that should have been given up: nobody gives it up any
+    /// more.
+    pub(super) fn hangs(&self, now: Instant) -> bool {
+        let begun = self.begun();
+        let oldest = begun.first().map(|(begun, _)| *begun);
+        oldest.is_some_and(|begun| now.duration_since(begun) > self.limit + OVERTIME)
+    }
+
+    fn begun(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.health.begun().remove(&self.key);
+    }
 }
 
 impl WatchHealth {
+    /// All kinds that are watched, and for how long the watch of each has been failing at `now`.
+    pub(super) fn failing(&self, now: Instant) -> Vec<(String, Duration)> {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |kind: &String| {
+            let found = failing.get(kind)?;
+            let is_forgiven = now.duration_since(found.last) > FORGIVEN;
+            (!is_forgiven).then(|| now.duration_since(found.first))
+        };
+        let known = known.iter();
+        known
+            .map(|kind| (kind.clone(), since(kind).unwrap_or_default()))
+            .collect()
+    }
+
+    fn know(&self, kind: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(kind) {
+            known.insert(kind.to_owned());
+        }
+    }
+
     /// Notes that the watch of `kind` got something.
     pub(super) fn heard(&self, kind: &str) {
+        self.know(kind);
         self.failing
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -36,6 +120,7 @@ impl WatchHealth {
 
     /// Notes that the watch of `kind` failed at `now`.
     pub(super) fn failed(&self, kind: &str, now: Instant) {
+        self.know(kind);
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = failing
             .get(kind)
@@ -109,6 +194,39 @@ mod tests {
         }
         let later = begun + Duration::from_secs(400);
         assert!(!health.is_cut_off(KINDS.into_iter(), later));
+    }
+
+    #[test]
+    fn time_of_failing_is_told_by_kind() {
+        let (health, begun) = (WatchHealth::default(), Instant::now());
+        health.heard("Snapshot");
+        fail(&health, "Resource", begun, 0..60);
+        let at = |second| begun + Duration::from_secs(second);
+        let told = |seconds| {
+            let failing = health.failing(at(seconds));
+            failing
+                .into_iter()
+                .map(|(kind, time)| (kind, time.as_secs()))
+                .collect::<Vec<_>>()
+        };
+        let (resource, snapshot) = ("Resource".to_owned(), "Snapshot".to_owned());
+        assert_eq!(told(60), [(resource.clone(), 60), (snapshot.clone(), 0)]);
+        assert_eq!(told(200), [(resource, 0), (snapshot, 0)]);
+    }
+
+    #[test]
+    fn f45_work_that_nobody_gives_up_is_noticed() {
+        let begun = Instant::now();
+        let health = Arc::new(WorkHealth::new(Duration::from_mins(10)));
+        let late = begun + Duration::from_mins(12);
+        let work = health.begin(begun);
+        assert!(
+            !health.hangs(begun + Duration::from_mins(10)),
+            "it is about to be given up"
+        );
+        assert!(health.hangs(late));
+        drop(work);
+        assert!(!health.hangs(late));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::context::Context;
+use super::context::{Context, OutsideRegistry};
 use super::driver::Reconcile;
 use super::outcome::{Fault, Outcome, Retry, Waiting};
 use super::tenant;
@@ -15,6 +15,7 @@ use crate::api::{ORIGINAL_SNAPSHOT_FINALIZER, Reason, Snapshot, SnapshotStatus};
 use crate::deploy::Pullable;
 use crate::oci::Digest;
 use crate::publish::{self, Published};
+use crate::registry::Scheme;
 use crate::snapshot::{self, Repository, tag_for};
 
 /// How often is looked whether the content is still there: a stat for each of its files, unless one
@@ -89,7 +90,10 @@ impl Reconcile for Snapshot {
             .parse()
             .map_err(|source| Error::ParseDigest { source })?;
         let tag = tag_for(&self.spec.tag);
-        let found = publish::find(context.pipeline.store(), &repository, &tag, &digest)
+        let found = context
+            .pipeline
+            .snapshots()
+            .find(&repository, &tag, &digest)
             .await
             .map_err(|source| Error::ReadContent { source })?;
         let Some(Published {
@@ -106,11 +110,7 @@ impl Reconcile for Snapshot {
             digest: Some(layer.to_string()),
             manifest_digest: Some(manifest.to_string()),
             tag: Some(self.spec.tag.clone()),
-            repository_url: Some(format!(
-                "{}://{}/{repository}",
-                scheme(context),
-                context.settings.registry_address
-            )),
+            repository_url: Some(url_of(&repository, context)),
             ..status
         };
         let message = format!("Snapshot with name '{}' is ready", self.name_any());
@@ -163,22 +163,44 @@ pub(super) fn repository_of(snapshot: &Snapshot) -> Result<Repository, Error> {
         .map_err(|source| Error::NameRepository { source })
 }
 
-fn scheme(context: &Context) -> &'static str {
-    match &context.endpoint {
-        Some(_) => "https",
-        None => "http",
+/// Where a snapshot lies, for the reader.
+fn url_of(repository: &Repository, context: &Context) -> String {
+    let settings = &context.settings;
+    match &settings.outside_registry {
+        Some(OutsideRegistry { url, .. }) => {
+            format!("{}://{url}/{repository}", url.endpoint().scheme().as_str())
+        }
+        None if context.endpoint.is_some() => {
+            format!("https://{}/{repository}", settings.registry_address)
+        }
+        None => format!("http://{}/{repository}", settings.registry_address),
     }
 }
 
 /// How Flux pulls a ready snapshot.
 pub(super) fn pullable(snapshot: &Snapshot, context: &Context) -> Option<Pullable> {
     let status = snapshot.status.as_ref()?;
+    let repository = repository_of(snapshot).ok()?.to_string();
+    let manifest = status.manifest_digest.as_deref()?.parse().ok()?;
+    let tag = status.tag.as_deref().map(tag_for);
+    if let Some(outside) = &context.settings.outside_registry {
+        let place = outside.url.join(&repository).ok()?;
+        return Some(Pullable {
+            registry: place.endpoint().authority(),
+            repository: place.name().clone(),
+            manifest,
+            tag,
+            plain_http: place.endpoint().scheme() == Scheme::Http,
+            ca_secret: outside.ca_secret.clone(),
+            pull_secret: outside.pull_secret.clone(),
+        });
+    }
     let secret = |name: &str| context.endpoint.is_some().then(|| name.to_owned());
     Some(Pullable {
         registry: context.settings.registry_address.clone(),
-        repository: repository_of(snapshot).ok()?.to_string().parse().ok()?,
-        manifest: status.manifest_digest.as_deref()?.parse().ok()?,
-        tag: status.tag.as_deref().map(tag_for),
+        repository: repository.parse().ok()?,
+        manifest,
+        tag,
         plain_http: context.endpoint.is_none(),
         ca_secret: secret(tenant::CA_SECRET),
         pull_secret: secret(tenant::PULL_SECRET),

@@ -31,7 +31,7 @@ impl Throttle {
     }
 
     /// Counts a request that comes up at `now`, and says when it may be sent.
-    fn due(&self, now: Instant) -> Instant {
+    pub(super) fn due(&self, now: Instant) -> Instant {
         let Some(gap) = self.gap else { return now };
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = (*settled).max(now);

@@ -33,11 +33,18 @@ pub struct Plan {
     pub(super) records: Vec<PathBuf>,
     /// Content to remove, once the above is done.
     pub(super) blobs: Vec<Digest>,
+    /// Manifests that nothing names any more, for who keeps copies of them elsewhere.
+    pub(super) released: Vec<(Repository, Digest)>,
     /// What is needed, and so counts as used now.
     pub(super) needed: Vec<Used>,
 }
 
 impl Plan {
+    /// The manifests that no tag, Snapshot or object of Flux names any more once this is done.
+    pub fn released(&self) -> &[(Repository, Digest)] {
+        &self.released
+    }
+
     /// Whether nothing is to be removed.
     pub fn is_empty(&self) -> bool {
         self.tags.is_empty()
@@ -85,6 +92,7 @@ pub(super) fn plan(
     judge.plan.needed = judge.needed();
     let kept = judge.pointers();
     judge.content(kept, limit);
+    judge.plan.released = judge.released();
     judge.plan
 }
 
@@ -156,6 +164,35 @@ impl<'a> Judge<'a> {
             let trimmed = (repository.clone(), tag.clone(), dropped);
             self.plan.previous.push(trimmed);
         }
+    }
+
+    /// The manifests of dropped tags, without those that something else in the repository names.
+    fn released(&self) -> Vec<(Repository, Digest)> {
+        let mut released = Vec::new();
+        for (repository, tags) in &self.survey.repositories {
+            let mut gone: BTreeSet<&Digest> = BTreeSet::new();
+            let mut kept: BTreeSet<&Digest> = BTreeSet::new();
+            for (tag, record) in tags {
+                let is_this = |of: &Repository, one: &Tag| of == repository && one == tag;
+                let is_dropped = self.plan.tags.iter().any(|(of, one)| is_this(of, one));
+                let trimmed = self.plan.previous.iter();
+                let trimmed = trimmed.filter(|(of, one, _)| is_this(of, one));
+                let trimmed: BTreeSet<&Digest> = trimmed.flat_map(|(_, _, gone)| gone).collect();
+                for manifest in record.iter().flat_map(TagRecord::manifests) {
+                    if is_dropped || trimmed.contains(manifest) {
+                        gone.insert(manifest);
+                    } else {
+                        kept.insert(manifest);
+                    }
+                }
+            }
+            let snapshot = self.live.snapshots.get(repository);
+            kept.extend(snapshot.into_iter().flat_map(LiveSnapshot::content));
+            kept.extend(&self.live.deployed);
+            let gone = gone.difference(&kept);
+            released.extend(gone.map(|manifest| (repository.clone(), (*manifest).clone())));
+        }
+        released
     }
 
     /// What live Snapshots need, as opposed to what is only kept for the grace.

@@ -111,7 +111,7 @@ async fn b40_url_that_hides_something_is_refused() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn both_templates_are_refused_with_a_hint() {
+async fn b63_both_templates_are_refused_with_a_hint() {
     let cluster = shared_cluster().await;
     let namespace = cluster.namespace("templates").await;
     let both = "

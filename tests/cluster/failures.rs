@@ -17,7 +17,7 @@ fn assert_says(message: &str, words: &[&str]) {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn wrong_password_names_host_and_secret_and_heals_with_the_right_one() {
+async fn b68_wrong_password_names_host_and_secret_and_heals_with_the_right_one() {
     let scene = shared_scene().await;
     let site = Site::without_secret(scene, "password").await;
     let namespace = &site.namespace;
@@ -38,7 +38,7 @@ async fn wrong_password_names_host_and_secret_and_heals_with_the_right_one() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn missing_secret_is_named_and_heals_once_it_is_there() {
+async fn b68_missing_secret_is_named_and_heals_once_it_is_there() {
     let scene = shared_scene().await;
     let site = Site::without_secret(scene, "secret").await;
     site.apply(&site.guide(PRIVATE)).await;
@@ -66,7 +66,7 @@ async fn missing_secret_is_named_and_heals_once_it_is_there() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn missing_service_account_is_named_and_heals_once_it_is_there() {
+async fn b68_missing_service_account_is_named_and_heals_once_it_is_there() {
     let scene = shared_scene().await;
     let site = Site::new(scene, "account").await;
     let guide = site.guide(PRIVATE);
@@ -263,7 +263,7 @@ async fn rule_that_matches_nothing_names_rule_file_and_the_nearest_path() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn registry_that_is_down_is_named_and_what_is_deployed_stays() {
+async fn f01_registry_that_is_down_is_named_and_what_is_deployed_stays() {
     let scene = shared_scene().await;
     let mut registry = scene.fragile.lock().await;
     registry
@@ -297,7 +297,7 @@ async fn registry_that_is_down_is_named_and_what_is_deployed_stays() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn kind_of_flux_that_is_not_installed_is_named_and_used_once_it_is() {
+async fn f26_kind_of_flux_that_is_not_installed_is_named_and_used_once_it_is() {
     let scene = exclusive_scene().await;
     let site = Site::complete(&scene, "installed").await;
     let chart = json!({"spec": {

@@ -187,7 +187,7 @@ async fn drift_is_put_back_at_once() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn object_of_a_template_that_is_gone_goes_as_well() {
+async fn b63_object_of_a_template_that_is_gone_goes_as_well() {
     let site = Site::complete(shared_scene().await, "template").await;
     let chart = json!({"spec": {
         "kustomizationTemplate": null,
@@ -381,7 +381,7 @@ async fn f43_object_made_again_under_the_same_name_gets_a_result_of_its_own() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn object_with_the_longest_name_has_a_result_that_can_be_pulled() {
+async fn b67_object_with_the_longest_name_has_a_result_that_can_be_pulled() {
     let site = Site::complete(shared_scene().await, "long").await;
     let name = ["long.name"; 26].join("-")[..253].to_owned();
     let guide = site.guide(PRIVATE);

@@ -117,7 +117,7 @@ async fn lost_store_is_filled_again_with_the_same_digests() {
 
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
-async fn work_goes_on_when_the_api_server_is_back() {
+async fn f16_work_goes_on_when_the_api_server_is_back() {
     let mut scene = exclusive_scene().await;
     let site = Site::complete(&scene, "outage").await;
     let before = marks(&site).await;

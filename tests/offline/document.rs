@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ocm_controller::api::Reason;
-use ocm_controller::metrics::Metrics;
+use ocm_controller::metrics::{Metrics, Notified};
 use ocm_controller::mutation::ConfigData;
 use ocm_controller::oci::Digest;
 use ocm_controller::registry::{Settings, Transport};
@@ -69,6 +69,7 @@ fn every_metric_has_a_row_and_every_row_is_a_metric() {
     let (_folder, metrics) = metrics(Transport::new(Settings::default()).unwrap());
     // One that never counted anything is not shown.
     metrics.reconciled("resource", Reason::Succeeded, Duration::ZERO);
+    count_the_rest(&metrics);
     let served = metrics.render();
     let served: BTreeSet<(String, String)> = served
         .lines()
@@ -94,6 +95,7 @@ async fn labels_of_metrics_are_those_of_their_rows() {
     let transport = Transport::new(settings).unwrap();
     let (_folder, metrics) = metrics(transport.clone());
     metrics.reconciled("resource", Reason::Succeeded, Duration::ZERO);
+    count_the_rest(&metrics);
     // A request that fails is counted too. Port 0 is nobody's.
     let url = "http://127.0.0.1:0/values.tar.gz".parse().unwrap();
     let asked = transport.artifact(&url, &Digest::of("values"), None).await;
@@ -125,6 +127,13 @@ async fn labels_of_metrics_are_those_of_their_rows() {
             assert_eq!(found.join(", "), labels, "{sample}");
         }
     }
+}
+
+/// Counts what no reconcile counts.
+fn count_the_rest(metrics: &Metrics) {
+    drop(metrics.begun("resource"));
+    metrics.set_failing_watches([("Resource".to_owned(), Duration::ZERO)]);
+    metrics.notified(Notified::Sent);
 }
 
 /// Metrics with a store whose every number is known.

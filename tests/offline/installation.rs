@@ -213,6 +213,10 @@ fn values_of_the_chart_reach_the_deployment() {
     let rendered = documents(&helm_template(&[
         "--set=registryAddress=flux.example.org:5001",
         "--set=data.existingClaim=content",
+        "--set=outsideRegistry.url=oci://registry.example.org/ocm",
+        "--set=outsideRegistry.credentialsSecret=push-with",
+        "--set=outsideRegistry.pullSecret=pull-with",
+        "--set=outsideRegistry.caSecret=trust",
         "--set=args={--log-level=debug,--on-republish=hold}",
         "--set=image.tag=9.9.9",
         "--set=imagePullSecrets[0].name=for-the-image",
@@ -242,6 +246,10 @@ fn values_of_the_chart_reach_the_deployment() {
         "--log-level=warn",
         "--log-format=text",
         "--ca-file=/authorities/ca.crt",
+        "--registry=oci://registry.example.org/ocm",
+        "--registry-credentials=/etc/ocm-controller/registry/.dockerconfigjson",
+        "--registry-pull-secret=pull-with",
+        "--registry-ca-secret=trust",
         "--log-level=debug",
         "--on-republish=hold",
     ]);
@@ -255,11 +263,14 @@ fn values_of_the_chart_reach_the_deployment() {
     assert_eq!(pod["tolerations"][0]["key"], "dedicated");
     assert_eq!(pod["affinity"]["nodeAffinity"]["a"], "b");
     assert_eq!(pod["terminationGracePeriodSeconds"], 9);
-    assert_eq!(container["env"][0]["name"], "RUST_BACKTRACE");
+    assert_eq!(container["env"][1]["name"], "RUST_BACKTRACE");
     assert_eq!(pod["volumes"][1]["configMap"]["name"], "site-ca");
     assert_eq!(container["volumeMounts"][1]["mountPath"], "/authorities");
     assert_eq!(pod["volumes"][2]["name"], "more");
     assert_eq!(container["volumeMounts"][2]["mountPath"], "/more");
+    assert_eq!(pod["volumes"][3]["secret"]["secretName"], "push-with");
+    let mount = &container["volumeMounts"][3]["mountPath"];
+    assert_eq!(mount, "/etc/ocm-controller/registry");
     let metadata = &deployment["spec"]["template"]["metadata"];
     assert_eq!(metadata["labels"]["team"], "platform");
     assert_eq!(metadata["annotations"]["note"], "here");

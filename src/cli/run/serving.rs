@@ -1,6 +1,7 @@
-//! The registry that `run` serves: where it is, and how it is guarded.
+//! The registry that Flux pulls from: the one that `run` serves, and how it is guarded, or another.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, endpoint, interval, socket};
 use crate::controller::lease::Claim;
-use crate::controller::{Controllers, EndpointSettings};
+use crate::controller::{Controllers, EndpointSettings, OutsideRegistry};
+use crate::publish::Remote;
+use crate::registry::{Pool, RepositoryUrl, Transport};
 use crate::serve::access::Access;
 use crate::serve::distribution::{self, Anyone, Authorizer};
 use crate::serve::{self, Plain};
@@ -56,6 +59,23 @@ pub(super) struct ServingArguments {
     /// How long a certificate that is made is good. The pull key changes with it.
     #[arg(long, value_name = "DURATION", default_value = "2160h", value_parser = lifetime)]
     registry_certificate_lifetime: Duration,
+
+    /// Push snapshots to this registry, and let Flux pull them from there. Plain HTTP only where it
+    /// begins with http://.
+    #[arg(long, value_name = "oci://HOST[:PORT]/PREFIX")]
+    registry: Option<RepositoryUrl>,
+
+    /// Docker config JSON file with the password to push with. Read anew for each push.
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    registry_credentials: Option<PathBuf>,
+
+    /// Secret with the password that Flux pulls with, in the namespace of each FluxDeployer.
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    registry_pull_secret: Option<String>,
+
+    /// Secret with the authority (ca.crt) that Flux trusts, in the namespace of each FluxDeployer.
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    registry_ca_secret: Option<String>,
 }
 
 impl ServingArguments {
@@ -64,7 +84,37 @@ impl ServingArguments {
         self.oci_registry_addr.clone()
     }
 
-    /// Serves the registry, and has `controllers` keep what it needs for that.
+    /// The other registry that Flux pulls from, if there is one.
+    pub(super) fn outside(&self) -> Option<OutsideRegistry> {
+        self.registry.clone().map(|url| OutsideRegistry {
+            url,
+            pull_secret: self.registry_pull_secret.clone(),
+            ca_secret: self.registry_ca_secret.clone(),
+        })
+    }
+
+    /// Pushes to that registry what is in `store`.
+    pub(super) fn remote(&self, store: &Store, transport: &Transport) -> Option<Remote> {
+        let url = self.registry.clone()?;
+        let credentials = self.registry_credentials.clone();
+        let pool = Pool::new(transport.clone());
+        Some(Remote::new(store.clone(), pool, url, credentials))
+    }
+
+    /// Where the registry of this program can be dialled from here, if it serves one.
+    pub(super) fn served_at(&self) -> Option<SocketAddr> {
+        if self.registry.is_some() {
+            return None;
+        }
+        let mut address = self.registry_listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Some(address)
+    }
+
+    /// Serves the registry, and has `controllers` keep what it needs for that. Does nothing where
+    /// Flux pulls from another one.
     pub(super) async fn serve(
         &self,
         store: Store,
@@ -73,6 +123,9 @@ impl ServingArguments {
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) -> Result<Controllers, Error> {
+        if self.registry.is_some() {
+            return Ok(controllers);
+        }
         let (flag, address) = ("registry-listen", self.registry_listen);
         let router = |authorizer: Arc<dyn Authorizer>| {
             let router = distribution::router(store, authorizer);

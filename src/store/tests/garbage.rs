@@ -311,3 +311,30 @@ fn statistics_tell_what_was_seen_and_swept() {
     assert_eq!((bytes, quarantined), (4 * 4096, 0));
     assert!(free.unwrap() > 0);
 }
+
+#[test]
+fn released_are_manifests_that_nothing_names_any_more() {
+    let (_folder, store) = fresh();
+    let (_, first) = publish(&store, "moved", "1", "first");
+    let (_, second) = publish(&store, "moved", "1", "second");
+    let (current, _) = publish(&store, "moved", "2", "third");
+    let (_, gone) = publish(&store, "gone", "1", "of its own");
+    let (_, deployed) = publish(&store, "leaving", "1", "still pulled");
+    let mut cluster = live(&[("moved", "2", &current)]);
+    cluster.deployed.insert(deployed);
+    let mut released = Vec::new();
+    for _ in 0..4 {
+        let collection = store.collect().unwrap();
+        let plan = collection.plan(&cluster, None).unwrap();
+        released.extend_from_slice(plan.released());
+        collection.sweep(&plan).unwrap();
+    }
+    released.sort();
+    let mut expected = [
+        (named("gone"), gone),
+        (named("moved"), first),
+        (named("moved"), second),
+    ];
+    expected.sort();
+    assert_eq!(released, expected);
+}
