@@ -3,9 +3,7 @@
 
 /// The flag's name, and whether it takes a value of its own (`--flag VALUE`).
 const IGNORED: &[(&str, bool)] = &[
-    ("certificate-secret-name", true),
     ("oci-registry-insecure-skip-verify", false),
-    ("oci-registry-namespace", true),
     ("pprof-bind-address", true),
     ("zap-devel", false),
     ("zap-encoder", true),

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::Store as Cache;
+use kube::runtime::reflector::{ObjectRef, Store as Cache};
 
 use super::apply::Applier;
 use super::credentials::CredentialCache;
 use super::driver::Memories;
+use super::endpoint::Endpoint;
 use super::events::Events;
 use super::health::WorkHealth;
 use super::notify::EventsAddress;
@@ -80,6 +82,8 @@ pub(super) struct Context {
     pub(super) metrics: Metrics,
     /// What is under way.
     pub(super) work: Arc<WorkHealth>,
+    /// The registry's certificate and keys, unless it is served without.
+    pub(super) endpoint: Option<Arc<Endpoint>>,
     /// For those who know before the watch that a Snapshot is to be looked at.
     pub(super) snapshots: Queue<Snapshot>,
 }
@@ -99,4 +103,14 @@ pub(super) struct Caches {
     pub(super) helm_releases: Cache<DynamicObject>,
     pub(super) git_repositories: Cache<DynamicObject>,
     pub(super) buckets: Cache<DynamicObject>,
+    pub(super) authority_secrets: Cache<Secret>,
+    pub(super) pull_secrets: Cache<Secret>,
+}
+
+impl Caches {
+    /// One of the Secrets that namespaces pull with.
+    pub(super) fn tenant_secret(&self, secret: &ObjectRef<Secret>) -> Option<Arc<Secret>> {
+        let found = self.authority_secrets.get(secret);
+        found.or_else(|| self.pull_secrets.get(secret))
+    }
 }
