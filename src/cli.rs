@@ -107,7 +107,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Invocation {
 pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<ExitCode, Error> {
     match invocation.arguments.command {
         Command::Run(arguments) => {
-            let run = run::run(*arguments, &invocation.ignored).await;
+            let run = Box::pin(run::run(*arguments, &invocation.ignored)).await;
             run.map_err(|source| Error::Run {
                 source: Box::new(source),
             })?;
