@@ -97,7 +97,7 @@ impl Metrics {
         );
         let under_way: Family<KindLabel, Gauge> = Family::default();
         registry.register(
-            "reconciles_under_way",
+            "objects_under_way",
             "Reconciles that go on now, by kind",
             under_way.clone(),
         );

@@ -47,7 +47,7 @@ const LEASE: &str = "lease";
 const STORE: &str = "store";
 
 /// The check that passes while the registry that Flux pulls from takes connections.
-const REGISTRY: &str = "registry";
+const ENDPOINT: &str = "endpoint";
 
 /// How often the last two are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -221,7 +221,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let served = arguments.serving.served_at();
     if served.is_some() {
         readiness.fail(CERTIFICATE, "not yet started");
-        readiness.fail(REGISTRY, "not yet started");
+        readiness.fail(ENDPOINT, "not yet started");
     }
     let endpoints = [
         (
@@ -261,9 +261,9 @@ async fn look_after(store: Store, registry: Option<SocketAddr>, readiness: Readi
         }
         if let Some(registry) = registry {
             match timeout(LOOK, TcpStream::connect(registry)).await {
-                Ok(Ok(_)) => readiness.pass(REGISTRY),
-                Ok(Err(failure)) => readiness.fail(REGISTRY, format!("{registry}: {failure}")),
-                Err(_) => readiness.fail(REGISTRY, format!("{registry} does not answer")),
+                Ok(Ok(_)) => readiness.pass(ENDPOINT),
+                Ok(Err(failure)) => readiness.fail(ENDPOINT, format!("{registry}: {failure}")),
+                Err(_) => readiness.fail(ENDPOINT, format!("{registry} does not answer")),
             }
         }
         sleep(LOOK).await;
