@@ -2,14 +2,19 @@
 
 mod crds;
 mod flags;
+mod network;
 mod run;
+mod scrub;
+mod transfer;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::chain::chain;
+use crate::store;
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -30,6 +35,10 @@ struct Arguments {
 enum Command {
     /// Run the controllers and the registry that Flux pulls from.
     Run(Box<run::RunArguments>),
+    /// Move component versions, and what they deliver, between registries and archives.
+    Transfer(Box<transfer::TransferArguments>),
+    /// Read the whole content store again and say what is damaged.
+    Scrub(scrub::ScrubArguments),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -51,6 +60,22 @@ pub enum Error {
         name: String,
         /// The cause.
         source: serde_yaml::Error,
+    },
+
+    /// A transfer was not done.
+    #[error(transparent)]
+    Transfer {
+        /// The cause.
+        source: Box<transfer::Error>,
+    },
+
+    /// The content store could not be read.
+    #[error("failed to scrub the content store in --data-dir {path:?}")]
+    Scrub {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: store::Error,
     },
 
     /// The operator could not start, or had to stop.
@@ -87,6 +112,13 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
                 source: Box::new(source),
             })?;
         }
+        Command::Transfer(arguments) => {
+            let transferred = transfer::run(*arguments, output).await;
+            transferred.map_err(|source| Error::Transfer {
+                source: Box::new(source),
+            })?;
+        }
+        Command::Scrub(arguments) => return scrub::scrub(&arguments, output),
         Command::Crds => crds::print(output)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 mod cluster;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::network::{self, NetworkArguments};
 use crate::archive::Limits;
 use crate::components::Components;
 use crate::controller::{Controllers, OnRepublish, OutsideRegistry, PinImages, Probe, Settings};
@@ -22,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
 use crate::publish::Remote;
-use crate::registry::{self, Override, Pool, RepositoryUrl, Transport};
+use crate::registry::{Pool, RepositoryUrl};
 use crate::serve::admin::{Readiness, health_router, metrics_router};
 use crate::serve::distribution::{self, Anyone};
 use crate::serve::{self, Plain};
@@ -91,22 +93,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
     graceful_shutdown_timeout: Duration,
 
-    /// Dial ADDR:PORT for HOST, and keep name, TLS name and credentials. Repeatable.
-    #[arg(long, value_name = "HOST[:PORT]=ADDR:PORT")]
-    resolve: Vec<Override>,
-
-    /// PEM file with certificate authorities to trust besides the system's. Repeatable.
-    #[arg(long, value_name = "FILE")]
-    ca_file: Vec<PathBuf>,
-
-    /// Allow registries on loopback addresses (for tests and demonstrations).
-    #[arg(long)]
-    allow_loopback: bool,
-
-    /// A host that a registry may send us on to (redirect, token realm) although its address is
-    /// private, or although it is of another domain and gets a credential. Repeatable.
-    #[arg(long, value_name = "HOST")]
-    trusted_host: Vec<String>,
+    #[command(flatten)]
+    network: NetworkArguments,
 
     /// The most bytes that the files of a resource may have unpacked.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().unpacked_bytes)]
@@ -162,14 +150,8 @@ pub enum Error {
     #[error("failed to set up logging")]
     Logging { source: telemetry::Error },
 
-    #[error("failed to read --ca-file {path:?}")]
-    ReadCa {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-
-    #[error("failed to set up the client of registries")]
-    Transport { source: registry::Error },
+    #[error(transparent)]
+    Network(network::Error),
 
     #[error("failed to open the content store in --data-dir {path:?}")]
     OpenStore { path: PathBuf, source: store::Error },
@@ -197,13 +179,14 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     }
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(stop_on_signal(shutdown.clone())?);
+    let stop = stop_on_signal(shutdown.clone()).map_err(|source| Error::Signals { source })?;
+    tasks.spawn(stop);
 
     let store = Store::open(&arguments.data_dir).map_err(|source| Error::OpenStore {
         path: arguments.data_dir.clone(),
         source,
     })?;
-    let transport = arguments.transport()?;
+    let transport = arguments.network.transport().map_err(Error::Network)?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let mut pipeline = Pipeline::new(components, store.clone(), arguments.limits());
     if let Some(url) = arguments.registry.clone() {
@@ -293,10 +276,10 @@ async fn endpoint(
     ))
 }
 
-fn stop_on_signal(shutdown: CancellationToken) -> Result<impl Future<Output = ()>, Error> {
-    let listen = |kind| signal(kind).map_err(|source| Error::Signals { source });
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
+/// Listens for SIGTERM and SIGINT, and cancels when one comes.
+pub(super) fn stop_on_signal(shutdown: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -308,27 +291,6 @@ fn stop_on_signal(shutdown: CancellationToken) -> Result<impl Future<Output = ()
 }
 
 impl RunArguments {
-    fn transport(&self) -> Result<Transport, Error> {
-        let mut roots = Vec::new();
-        for path in &self.ca_file {
-            let pem = std::fs::read(path).map_err(|source| Error::ReadCa {
-                path: path.clone(),
-                source,
-            })?;
-            roots.extend(pem);
-            roots.push(b'\n');
-        }
-        let settings = registry::Settings {
-            overrides: self.resolve.clone(),
-            allow_loopback: self.allow_loopback,
-            trusted_hosts: self.trusted_host.clone(),
-            extra_roots: (!roots.is_empty()).then_some(roots),
-            user_agent: Some(concat!("ocm-controller/", env!("CARGO_PKG_VERSION")).to_owned()),
-            ..registry::Settings::default()
-        };
-        Transport::new(settings).map_err(|source| Error::Transport { source })
-    }
-
     fn limits(&self) -> Limits {
         Limits {
             unpacked_bytes: self.max_unpacked_bytes,
