@@ -214,11 +214,27 @@ mod tests {
             json!({"name": "whom-to-trust"})
         );
         assert_eq!(repository["secretRef"], json!({"name": "password"}));
+        assert!(repository.get("insecure").is_none());
         let expected = json!({
             "interval": "1m0s", "path": "./", "prune": true, "targetNamespace": "default",
             "sourceRef": {"kind": "OCIRepository", "name": "podinfo", "namespace": "ocm-system"},
         });
         assert_eq!(objects[1].object.data["spec"], expected);
+    }
+
+    #[test]
+    fn registry_without_tls_and_password_is_named_as_such() {
+        let deployer = deployer(&json!({"sourceRef": source(), "kustomizationTemplate": {}}));
+        let snapshot = Pullable {
+            plain_http: true,
+            ca_secret: None,
+            pull_secret: None,
+            ..snapshot()
+        };
+        let objects = flux_objects(&deployer, &snapshot).unwrap();
+        let repository = &objects[0].object.data["spec"];
+        assert_eq!(repository["insecure"], true);
+        assert!(repository.get("certSecretRef").is_none() && repository.get("secretRef").is_none());
     }
 
     #[test]

@@ -7,9 +7,10 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::context::{Context, OutsideRegistry, Settings};
+use super::context::{Context, OutsideRegistry};
 use super::driver::Reconcile;
 use super::outcome::{Fault, Outcome, Retry, Waiting};
+use super::tenant;
 use crate::api::{ORIGINAL_SNAPSHOT_FINALIZER, Reason, Snapshot, SnapshotStatus};
 use crate::deploy::Pullable;
 use crate::oci::Digest;
@@ -109,7 +110,7 @@ impl Reconcile for Snapshot {
             digest: Some(layer.to_string()),
             manifest_digest: Some(manifest.to_string()),
             tag: Some(self.spec.tag.clone()),
-            repository_url: Some(url_of(&repository, &context.settings)),
+            repository_url: Some(url_of(&repository, context)),
             ..status
         };
         let message = format!("Snapshot with name '{}' is ready", self.name_any());
@@ -163,37 +164,43 @@ pub(super) fn repository_of(snapshot: &Snapshot) -> Result<Repository, Error> {
 }
 
 /// Where a snapshot lies, for the reader.
-fn url_of(repository: &Repository, settings: &Settings) -> String {
-    match &settings.outside_registry {
-        Some(OutsideRegistry { url, .. }) => {
+fn url_of(repository: &Repository, context: &Context) -> String {
+    let settings = &context.settings;
+    match (&settings.outside_registry, &context.endpoint) {
+        (Some(OutsideRegistry { url, .. }), _) => {
             format!("{}://{url}/{repository}", url.endpoint().scheme().as_str())
         }
-        None => format!("http://{}/{repository}", settings.registry_address),
+        (None, Some(_)) => format!("https://{}/{repository}", settings.registry_address),
+        (None, None) => format!("http://{}/{repository}", settings.registry_address),
     }
 }
 
 /// How Flux pulls a ready snapshot.
-pub(super) fn pullable(snapshot: &Snapshot, settings: &Settings) -> Option<Pullable> {
+pub(super) fn pullable(snapshot: &Snapshot, context: &Context) -> Option<Pullable> {
     let status = snapshot.status.as_ref()?;
     let repository = repository_of(snapshot).ok()?.to_string();
-    let outside = settings.outside_registry.as_ref();
-    let place = match outside {
-        Some(outside) => Some(outside.url.join(&repository).ok()?),
-        None => None,
-    };
+    let manifest = status.manifest_digest.as_deref()?.parse().ok()?;
+    let tag = status.tag.as_deref().map(tag_for);
+    if let Some(outside) = &context.settings.outside_registry {
+        let place = outside.url.join(&repository).ok()?;
+        return Some(Pullable {
+            registry: place.endpoint().authority(),
+            repository: place.name().clone(),
+            manifest,
+            tag,
+            plain_http: place.endpoint().scheme() == Scheme::Http,
+            ca_secret: outside.ca_secret.clone(),
+            pull_secret: outside.pull_secret.clone(),
+        });
+    }
+    let secret = |name: &str| context.endpoint.is_some().then(|| name.to_owned());
     Some(Pullable {
-        registry: match &place {
-            Some(place) => place.endpoint().authority(),
-            None => settings.registry_address.clone(),
-        },
-        repository: match &place {
-            Some(place) => place.name().clone(),
-            None => repository.parse().ok()?,
-        },
-        ca_secret: outside.and_then(|outside| outside.ca_secret.clone()),
-        pull_secret: outside.and_then(|outside| outside.pull_secret.clone()),
-        manifest: status.manifest_digest.as_deref()?.parse().ok()?,
-        tag: status.tag.as_deref().map(tag_for),
-        plain_http: place.is_none_or(|place| place.endpoint().scheme() == Scheme::Http),
+        registry: context.settings.registry_address.clone(),
+        repository: repository.parse().ok()?,
+        manifest,
+        tag,
+        plain_http: context.endpoint.is_none(),
+        ca_secret: secret(tenant::CA_SECRET),
+        pull_secret: secret(tenant::PULL_SECRET),
     })
 }
