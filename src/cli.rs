@@ -2,7 +2,10 @@
 
 mod crds;
 mod flags;
+mod network;
+mod notation;
 mod run;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Run the controllers and the registry that Flux pulls from.
     Run(Box<run::RunArguments>),
+    /// Verify the signatures of a component version, and the digests of all it consists of.
+    Verify(Box<verify::VerifyArguments>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -51,6 +56,20 @@ pub enum Error {
         name: String,
         /// The cause.
         source: serde_yaml::Error,
+    },
+
+    /// The arguments contradict each other or lack something.
+    #[error("{problem}")]
+    WrongUse {
+        /// What does not fit, and what to do.
+        problem: String,
+    },
+
+    /// The component version was not verified.
+    #[error("failed to verify")]
+    Verify {
+        /// The cause.
+        source: Box<verify::Error>,
     },
 
     /// The operator could not start, or had to stop.
@@ -87,6 +106,7 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
                 source: Box::new(source),
             })?;
         }
+        Command::Verify(arguments) => verify::verify(&arguments, output).await?,
         Command::Crds => crds::print(output)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -96,5 +116,8 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
 pub fn report(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     // A closed standard error leaves nobody to tell.
     let _ = writeln!(io::stderr(), "ocm-controller: {}", chain(error));
-    ExitCode::FAILURE
+    match error.downcast_ref() {
+        Some(Error::WrongUse { .. }) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
 }

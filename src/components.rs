@@ -5,9 +5,11 @@
 //! given out again only to a namespace that has fetched it itself from the same repository.
 
 mod artifact;
+mod artifact_set;
 mod content;
 mod error;
 mod reader;
+mod recompute;
 mod signed;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use bytes::Bytes;
 pub use content::{Content, Source};
 pub use error::{Error, Result};
 pub use reader::ContentReader;
+pub use recompute::Recomputed;
 
 use crate::oci::Digest;
 use crate::ocm::{

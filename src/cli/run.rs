@@ -15,13 +15,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::network::NetworkArguments;
 use crate::archive::Limits;
 use crate::components::Components;
 use crate::controller::{Controllers, OnRepublish, PinImages, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
-use crate::registry::{self, Override, Pool, Transport};
+use crate::registry::Pool;
 use crate::serve::admin::{Readiness, health_router, metrics_router};
 use crate::serve::distribution::{self, Anyone};
 use crate::serve::{self, Plain};
@@ -67,22 +68,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = 4)]
     concurrent: u16,
 
-    /// Dial ADDR:PORT for HOST, and keep name, TLS name and credentials. Repeatable.
-    #[arg(long, value_name = "HOST[:PORT]=ADDR:PORT")]
-    resolve: Vec<Override>,
-
-    /// PEM file with certificate authorities to trust besides the system's. Repeatable.
-    #[arg(long, value_name = "FILE")]
-    ca_file: Vec<PathBuf>,
-
-    /// Allow registries on loopback addresses (for tests and demonstrations).
-    #[arg(long)]
-    allow_loopback: bool,
-
-    /// A host that a registry may send us on to (redirect, token realm) although its address is
-    /// private, or although it is of another domain and gets a credential. Repeatable.
-    #[arg(long, value_name = "HOST")]
-    trusted_host: Vec<String>,
+    #[command(flatten)]
+    network: NetworkArguments,
 
     /// The most bytes that the files of a resource may have unpacked.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().unpacked_bytes)]
@@ -138,14 +125,8 @@ pub enum Error {
     #[error("failed to set up logging")]
     Logging { source: telemetry::Error },
 
-    #[error("failed to read --ca-file {path:?}")]
-    ReadCa {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-
-    #[error("failed to set up the client of registries")]
-    Transport { source: registry::Error },
+    #[error(transparent)]
+    Network { source: super::network::Error },
 
     #[error("failed to open the content store in --data-dir {path:?}")]
     OpenStore { path: PathBuf, source: store::Error },
@@ -189,7 +170,10 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         path: arguments.data_dir.clone(),
         source,
     })?;
-    let transport = arguments.transport()?;
+    let transport = arguments
+        .network
+        .transport()
+        .map_err(|source| Error::Network { source })?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
     let metrics = Metrics::new(transport.clone(), store.clone());
@@ -269,27 +253,6 @@ fn stop_on_signal(shutdown: CancellationToken) -> Result<impl Future<Output = ()
 }
 
 impl RunArguments {
-    fn transport(&self) -> Result<Transport, Error> {
-        let mut roots = Vec::new();
-        for path in &self.ca_file {
-            let pem = std::fs::read(path).map_err(|source| Error::ReadCa {
-                path: path.clone(),
-                source,
-            })?;
-            roots.extend(pem);
-            roots.push(b'\n');
-        }
-        let settings = registry::Settings {
-            overrides: self.resolve.clone(),
-            allow_loopback: self.allow_loopback,
-            trusted_hosts: self.trusted_host.clone(),
-            extra_roots: (!roots.is_empty()).then_some(roots),
-            user_agent: Some(concat!("ocm-controller/", env!("CARGO_PKG_VERSION")).to_owned()),
-            ..registry::Settings::default()
-        };
-        Transport::new(settings).map_err(|source| Error::Transport { source })
-    }
-
     fn limits(&self) -> Limits {
         Limits {
             unpacked_bytes: self.max_unpacked_bytes,

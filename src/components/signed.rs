@@ -5,12 +5,12 @@
 //! it reads against the address. So a blob is known by its address and not read for verification,
 //! unless the descriptor records a digest by another algorithm.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
 use serde_json::json;
 
 use super::content::reference;
-use super::{Components, Content, Error, Place, Resolved, Result};
+use super::{Components, Content, Error, Place, Resolved, Result, artifact_set};
 use crate::oci::{Algorithm, Digest, Hasher};
 use crate::ocm::signature::{self, Claim, Contents, Found, Signer, Verified, Wanted};
 use crate::ocm::{Access, BlobLocation, LocalBlob, ReadComponent, Resource, location};
@@ -18,7 +18,7 @@ use crate::registry::{Manifest, Reference};
 use crate::store;
 
 /// Part of the key of what is remembered: raised when something else is looked at.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 impl Components {
     /// Verifies the component version `root` and all it refers to: each of `signers` has to have
@@ -141,7 +141,11 @@ impl Components {
         };
         let (client, repository) = self.client(place, &component.descriptor.name)?;
         match component.local_blob(resource, blob).map_err(failed)? {
-            BlobLocation::Blobs(_) if records_manifest(resource) => Ok(Found::Unreadable),
+            BlobLocation::Blobs(blobs) if records_manifest(resource) => {
+                let mut reader = self.open(place, &Content::of_blobs(repository, blobs));
+                let work = move || artifact_set::main_digest(&mut reader);
+                self.read_content(resource, work).await
+            }
             BlobLocation::Blobs(blobs) => {
                 if let [only] = blobs.as_slice()
                     && only.digest.algorithm() == algorithm
@@ -179,18 +183,25 @@ impl Components {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 match reader.read(&mut buffer)? {
-                    0 => return Ok(Found::Content(hasher.finish())),
+                    0 => return Ok(hasher.finish()),
                     count => hasher.update(&buffer[..count]),
                 }
             }
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|source| Error::Aborted { source })?
-            .map_err(|source| Error::Hash {
-                resource: resource.identity(),
-                source,
-            })
+        self.read_content(resource, work).await
+    }
+
+    async fn read_content(
+        &self,
+        resource: &Resource,
+        work: impl FnOnce() -> io::Result<Digest> + Send + 'static,
+    ) -> Result<Found> {
+        let digest = tokio::task::spawn_blocking(work).await;
+        let digest = digest.map_err(|source| Error::Aborted { source })?;
+        digest.map(Found::Content).map_err(|source| Error::Hash {
+            resource: resource.identity(),
+            source,
+        })
     }
 }
 
@@ -247,7 +258,7 @@ fn refuse_if(refused: bool, resource: &Resource, problem: &'static str) -> Resul
 }
 
 /// Whether the recorded digest is that of a manifest and not of the bytes that are delivered.
-fn records_manifest(resource: &Resource) -> bool {
+pub(super) fn records_manifest(resource: &Resource) -> bool {
     let spec = resource.digest.as_ref();
     spec.is_some_and(|spec| spec.normalisation_algorithm.starts_with("ociArt"))
 }

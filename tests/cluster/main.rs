@@ -24,4 +24,5 @@ mod scene;
 mod site;
 mod takeover;
 mod verify;
+mod verify_command;
 mod versions;
