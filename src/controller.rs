@@ -5,6 +5,7 @@
 //!
 //! - `informer`: one watch a kind, and the store that it fills;
 //! - `triggers`: who looks again when something changes;
+//! - `lease`, `throttle`: who may write to the API server at this moment, and how often;
 //! - `driver`: suspend, status, events, retries, panics;
 //! - `lookup`, `origin`: from references to objects and components;
 //! - `apply`, `produce`: writing objects, publishing results;
@@ -20,6 +21,7 @@ mod flux_deployer;
 mod garbage;
 mod health;
 mod informer;
+pub mod lease;
 mod lookup;
 mod mutation;
 mod origin;
@@ -29,6 +31,7 @@ mod produce;
 mod resource;
 mod snapshot;
 mod takeover;
+pub mod throttle;
 mod triggers;
 
 use std::sync::Arc;
@@ -41,8 +44,9 @@ use kube::api::DynamicObject;
 use kube::core::{ApiResource, DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
@@ -59,6 +63,7 @@ use driver::Memories;
 use events::Events;
 use health::WatchHealth;
 use informer::{Informer, Listed};
+use lease::Leadership;
 use triggers::{Queue, Triggers};
 
 pub use context::{OnRepublish, Settings};
@@ -81,11 +86,21 @@ const OWN_KINDS: [&str; 7] = [
 /// The controllers, set up but not running.
 pub struct Controllers {
     client: Client,
+    leadership: Leadership,
     settings: Settings,
     pipeline: Pipeline,
     transport: Transport,
     metrics: Metrics,
     health: Arc<Health>,
+}
+
+/// Whoever answers the readiness probe.
+pub trait Probe: Clone + Send + Sync + 'static {
+    /// The caches of all kinds of this group are filled.
+    fn synced(&self);
+
+    /// The Lease of the leader can be reached, or what is wrong with it.
+    fn lease(&self, problem: Option<&str>);
 }
 
 /// What the probes ask.
@@ -105,10 +120,11 @@ impl Health {
 }
 
 impl Controllers {
-    /// Controllers that speak to the cluster of `client`, make their results by `pipeline`, and
-    /// fetch from sources of Flux by `transport`.
+    /// Controllers that speak to the cluster of `client` and act while they have the `leadership`,
+    /// make their results by `pipeline`, and fetch from sources of Flux by `transport`.
     pub fn new(
         client: Client,
+        leadership: Leadership,
         settings: Settings,
         pipeline: Pipeline,
         transport: Transport,
@@ -119,6 +135,7 @@ impl Controllers {
         });
         Self {
             client,
+            leadership,
             settings,
             pipeline,
             transport,
@@ -132,12 +149,13 @@ impl Controllers {
         Arc::clone(&self.health)
     }
 
-    /// Runs until `shutdown`, then lets what is under way end. `synced` is called once the caches
-    /// of all kinds of this group are filled.
-    pub async fn run(self, synced: impl FnOnce(), shutdown: CancellationToken) {
+    /// Runs until `shutdown`, then lets what is under way end, but for no longer than the grace
+    /// that the settings give. `probe` is told what the readiness probe has to know.
+    pub async fn run(self, probe: impl Probe, shutdown: CancellationToken) {
         let watches = Watches::new(&self.client);
         let (caches, listed) = (watches.caches(), watches.listed());
         let (snapshots, snapshot_requests) = Queue::new();
+        let grace = self.settings.graceful_shutdown;
         let context = Arc::new(Context {
             events: Events::new(self.client.clone(), instance()),
             applier: Applier::new(self.client.clone()),
@@ -167,20 +185,27 @@ impl Controllers {
         };
         let mut tasks = JoinSet::new();
         watches.spawn(&triggers, &mut tasks, &self.health.watches, &shutdown);
-        // Whoever looks before everything is listed takes what is not listed yet for missing.
+        // Whoever looks before everything is listed takes what is not listed yet for missing, and
+        // who cannot look must not keep others from it.
         tokio::select! {
-            () = all_listed(&listed) => synced(),
+            () = all_listed(&listed) => probe.synced(),
             () = shutdown.cancelled() => {}
         }
-        let start = |token: &CancellationToken| (Arc::clone(&context), token.clone());
+        let claim = self.leadership.claim();
+        let stop_election = CancellationToken::new();
+        let election = tokio::spawn({
+            let (stop, probe) = (stop_election.clone(), probe.clone());
+            let reached = move |problem: Option<&str>| probe.lease(problem);
+            self.leadership.run(reached, stop)
+        });
         macro_rules! control {
             ($cache:ident, $requests:ident) => {
-                let (context, token) = start(&shutdown);
                 tasks.spawn(driver::run(
-                    context,
+                    Arc::clone(&context),
                     caches.$cache.clone(),
                     $requests,
-                    token,
+                    claim.clone(),
+                    shutdown.clone(),
                 ));
             };
         }
@@ -190,11 +215,18 @@ impl Controllers {
         control!(configurations, configuration_requests);
         control!(snapshots, snapshot_requests);
         control!(flux_deployers, flux_deployer_requests);
-        let (context, token) = start(&shutdown);
         let interval = context.settings.gc_interval;
-        tasks.spawn(garbage::run(context, interval, token));
+        tasks.spawn(garbage::run(context, interval, shutdown.clone()));
         info!("controllers started");
-        tasks.join_all().await;
+        shutdown.cancelled().await;
+        let drained = async { while tasks.join_next().await.is_some() {} };
+        if timeout(grace, drained).await.is_err() {
+            warn!("dropped work that did not end in time; it is done again at the next start");
+            tasks.shutdown().await;
+        }
+        // Last, so that the next leader begins when nothing of this one is under way.
+        stop_election.cancel();
+        let _ = election.await;
         info!("controllers stopped");
     }
 }
@@ -355,7 +387,7 @@ async fn all_listed(listed: &[Listed; 7]) {
 }
 
 /// The name of this process in events: that of the Pod, which is its host name.
-fn instance() -> String {
+pub fn instance() -> String {
     std::fs::read_to_string("/etc/hostname")
         .map_or_else(|_| FIELD_MANAGER.to_owned(), |name| name.trim().to_owned())
 }

@@ -133,7 +133,7 @@ impl fmt::Debug for Registries {
 impl Collector for Registries {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let counts = self.transport.counters().snapshot();
-        let columns: [Column; 3] = [
+        let columns: [Column; 4] = [
             (
                 "registry_requests",
                 "Requests to registries by host and kind",
@@ -148,6 +148,11 @@ impl Collector for Registries {
                 "registry_bytes",
                 "Bytes received, by host and kind",
                 |count| count.bytes,
+            ),
+            (
+                "registry_sent_bytes",
+                "Bytes sent, by host and kind",
+                |count| count.sent,
             ),
         ];
         for (name, help, value) in columns {

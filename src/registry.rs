@@ -6,7 +6,8 @@
 //!
 //! - [`Transport`]: connections, trust, time-outs, retries, redirects, one gate for each host.
 //! - [`Credentials`]: what the Secrets of one object say, matched by host and path.
-//! - [`Pool`] and [`Client`]: tags, manifests and blobs of a repository.
+//! - [`Pool`] and [`Client`]: tags, manifests and blobs of a repository, to read and to push.
+//! - [`BlobSource`]: where a pushed blob comes from, opened anew where a push begins again.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), ocm_controller::registry::Error> {
@@ -32,17 +33,20 @@ mod credentials;
 mod docker_config;
 mod endpoint;
 mod failure;
+mod flights;
 mod gate;
 mod manifest;
 mod ocm_config;
 mod origin;
 mod policy;
 mod pool;
+mod push;
 mod secret;
 mod settings;
 mod tags;
 mod tls;
 mod transport;
+mod upload;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +59,7 @@ pub use endpoint::{Endpoint, RegistryRepository, RepositoryUrl, Scheme};
 pub use failure::Failure;
 pub use manifest::{Content, Descriptor, ImageIndex, ImageManifest, Manifest, media_type};
 pub use pool::Pool;
+pub use push::{BlobPush, BlobSource, Deleted, RegistryBlob, WholeBlob};
 pub use settings::{Limits, Override, Settings, Timeouts};
 pub use tags::TagList;
 pub use tls::ExtraRoots;
@@ -90,6 +95,33 @@ pub enum Error {
     #[error("failed to pull blob {reference:?}")]
     PullBlob {
         /// Host, repository and digest, or the URL.
+        reference: String,
+        /// Why.
+        source: Failure,
+    },
+
+    /// Something could not be pushed, or is not there after it was accepted.
+    #[error("failed to push {reference:?}")]
+    Push {
+        /// Host, repository, and tag or digest.
+        reference: String,
+        /// Why.
+        source: Failure,
+    },
+
+    /// What was to be pushed could not be read to its end.
+    #[error("failed to read what is pushed to {reference:?}")]
+    ReadSource {
+        /// Host, repository and digest.
+        reference: String,
+        /// Why.
+        source: std::io::Error,
+    },
+
+    /// A manifest could not be deleted.
+    #[error("failed to delete {reference:?}")]
+    Delete {
+        /// Host, repository and digest.
         reference: String,
         /// Why.
         source: Failure,
@@ -166,7 +198,10 @@ impl Error {
         match self {
             Self::ListTags { source, .. }
             | Self::Pull { source, .. }
-            | Self::PullBlob { source, .. } => source.class(),
+            | Self::PullBlob { source, .. }
+            | Self::Push { source, .. }
+            | Self::Delete { source, .. } => source.class(),
+            Self::ReadSource { .. } => Class::Transient,
             Self::ReadCredentials { .. }
             | Self::ParseUrl { .. }
             | Self::ParseOverride { .. }
@@ -179,8 +214,11 @@ impl Error {
         match self {
             Self::ListTags { source, .. }
             | Self::Pull { source, .. }
-            | Self::PullBlob { source, .. } => source.retry_after(),
-            Self::ReadCredentials { .. }
+            | Self::PullBlob { source, .. }
+            | Self::Push { source, .. }
+            | Self::Delete { source, .. } => source.retry_after(),
+            Self::ReadSource { .. }
+            | Self::ReadCredentials { .. }
             | Self::ParseUrl { .. }
             | Self::ParseOverride { .. }
             | Self::ReadRoots { .. } => None,

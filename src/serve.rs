@@ -10,5 +10,7 @@ mod error;
 mod listen;
 mod pace;
 mod range;
+mod standby;
 
 pub use listen::{Acceptor, Limits, Plain, listen};
+pub use standby::while_serving;

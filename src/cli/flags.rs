@@ -5,10 +5,6 @@
 const IGNORED: &[(&str, bool)] = &[
     ("certificate-secret-name", true),
     ("events-addr", true),
-    ("kube-api-burst", true),
-    ("kube-api-qps", true),
-    ("kube-api-rate-limiter-disabled", false),
-    ("leader-elect", false),
     ("oci-registry-insecure-skip-verify", false),
     ("oci-registry-namespace", true),
     ("pprof-bind-address", true),
@@ -90,18 +86,19 @@ mod tests {
             [
                 "ocm-controller",
                 "run",
+                "--leader-elect",
                 "--oci-registry-addr=registry:5000",
                 "-h"
             ]
         );
-        assert_eq!(ignored, ["zap-log-level", "leader-elect", "zap-encoder"]);
+        assert_eq!(ignored, ["zap-log-level", "zap-encoder"]);
     }
 
     #[test]
     fn flags_without_a_command_mean_run() {
-        let (kept, ignored) = sorted(&["/manager", "--leader-elect", "--concurrent=2"]);
+        let (kept, ignored) = sorted(&["/manager", "--zap-devel", "--concurrent=2"]);
         assert_eq!(kept, ["/manager", "run", "--concurrent=2"]);
-        assert_eq!(ignored, ["leader-elect"]);
+        assert_eq!(ignored, ["zap-devel"]);
         assert_eq!(
             sorted(&["/manager", "--version"]).0,
             ["/manager", "--version"]

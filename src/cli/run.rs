@@ -1,5 +1,7 @@
 //! `ocm-controller run`: the controllers, and the registry that Flux pulls from.
 
+mod cluster;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,8 +9,6 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::{ArgAction, Args};
-use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use tracing::info;
 use super::network::NetworkArguments;
 use crate::archive::Limits;
 use crate::components::Components;
-use crate::controller::{Controllers, OnRepublish, PinImages, Settings};
+use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
@@ -32,12 +32,14 @@ use crate::telemetry::{self, LogFormat};
 /// The check that passes once all caches are filled.
 const CACHES: &str = "caches";
 
+/// The check that passes while the Lease of the leader can be reached.
+const LEASE: &str = "lease";
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
-    /// A kubeconfig file; without it KUBECONFIG, or the Pod's own account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: cluster::ClusterArguments,
 
     /// Where content is kept. Losing it costs time, never correctness.
     #[arg(long, value_name = "DIR", default_value = "/data")]
@@ -67,6 +69,10 @@ pub(super) struct RunArguments {
     /// How many objects of a kind are reconciled at once.
     #[arg(long, value_name = "N", default_value_t = 4)]
     concurrent: u16,
+
+    /// How long what is under way may take to end after SIGTERM.
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
+    graceful_shutdown_timeout: Duration,
 
     #[command(flatten)]
     network: NetworkArguments,
@@ -141,18 +147,8 @@ pub enum Error {
     #[error("failed to listen for signals")]
     Signals { source: std::io::Error },
 
-    #[error("failed to read the kubeconfig")]
-    ReadKubeconfig {
-        source: kube::config::KubeconfigError,
-    },
-
-    #[error("failed to find the cluster: give --kubeconfig, set KUBECONFIG, or run in a Pod")]
-    InferConfig {
-        source: kube::config::InferConfigError,
-    },
-
-    #[error("failed to set up the client of the API server")]
-    Client { source: Box<kube::Error> },
+    #[error("failed to set up what speaks to the API server")]
+    Cluster { source: cluster::Error },
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -177,22 +173,26 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
     let metrics = Metrics::new(transport.clone(), store.clone());
-    let client = arguments.client().await?;
+    let cluster = arguments.cluster.connect().await;
+    let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
+    let claim = leadership.claim();
     let controllers = Controllers::new(
         client,
+        leadership,
         arguments.settings(),
         pipeline,
         transport,
         metrics.clone(),
     );
 
+    let registry = distribution::router(store, Arc::new(Anyone));
     let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES]);
+    let readiness = Readiness::awaiting([CACHES, LEASE]);
     let endpoints = [
         (
             "registry-listen",
             arguments.registry_listen,
-            distribution::router(store, Arc::new(Anyone)),
+            serve::while_serving(registry, move || claim.holds()),
         ),
         (
             "health-probe-bind-address",
@@ -208,11 +208,26 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     for (flag, address, router) in endpoints {
         tasks.spawn(endpoint(flag, address, router, shutdown.clone()).await?);
     }
-    controllers
-        .run(move || readiness.pass(CACHES), shutdown)
-        .await;
+    controllers.run(ReadinessProbe(readiness), shutdown).await;
     tasks.join_all().await;
     Ok(())
+}
+
+/// Tells the readiness probe how the controllers are doing.
+#[derive(Clone)]
+struct ReadinessProbe(Readiness);
+
+impl Probe for ReadinessProbe {
+    fn synced(&self) {
+        self.0.pass(CACHES);
+    }
+
+    fn lease(&self, problem: Option<&str>) {
+        match problem {
+            None => self.0.pass(LEASE),
+            Some(problem) => self.0.fail(LEASE, problem),
+        }
+    }
 }
 
 /// Binds now, so that a taken port is an error at the start; serves when it is run.
@@ -265,6 +280,7 @@ impl RunArguments {
         Settings {
             registry_address: self.oci_registry_addr.clone(),
             concurrent: self.concurrent,
+            graceful_shutdown: self.graceful_shutdown_timeout,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             on_republish: self.on_republish,
             config_schema: self.config_schema,
@@ -274,31 +290,12 @@ impl RunArguments {
             store_size_limit: (self.store_size_limit > 0).then_some(self.store_size_limit),
         }
     }
-
-    async fn client(&self) -> Result<Client, Error> {
-        let config = match &self.kubeconfig {
-            Some(path) => {
-                let kubeconfig = Kubeconfig::read_from(path)
-                    .map_err(|source| Error::ReadKubeconfig { source })?;
-                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                    .await
-                    .map_err(|source| Error::ReadKubeconfig { source })?
-            }
-            None => kube::Config::infer()
-                .await
-                .map_err(|source| Error::InferConfig { source })?,
-        };
-        Client::try_from(config).map_err(|source| Error::Client {
-            source: Box::new(source),
-        })
-    }
 }
 
 /// A time between two runs: `90s`, `5m`, `1h`.
 fn interval(text: &str) -> Result<Duration, String> {
-    let parsed: Option<kube::core::Duration> = text.parse().ok();
-    parsed
-        .map(Duration::from)
+    duration(text)
+        .ok()
         .filter(|interval| *interval >= Duration::from_secs(1))
         .ok_or_else(|| format!("{text:?} is not a time of a second or more, such as 90s or 5m"))
 }
@@ -312,4 +309,15 @@ fn socket(text: &str) -> Result<SocketAddr, String> {
     };
     full.parse()
         .map_err(|_| format!("{text:?} is not of the form [ADDRESS]:PORT"))
+}
+
+/// A duration as Kubernetes writes it, such as `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no duration such as 15s or 1m30s"))?;
+    if parsed.is_negative() {
+        return Err(format!("{text:?} is negative"));
+    }
+    Ok(parsed.into())
 }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub registry_address: String,
     /// How many objects of a kind are reconciled at once.
     pub concurrent: u16,
+    /// How long what is under way may take to end when the process is asked to.
+    pub graceful_shutdown: Duration,
     /// Whether references into other namespaces are refused.
     pub no_cross_namespace_refs: bool,
     /// What to do about a version that is pushed again with other content.

@@ -21,13 +21,14 @@ use kube::{Api, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::FIELD_MANAGER;
 use super::context::Context;
+use super::lease::Claim;
 use super::outcome::{Fault, Note, Outcome, Retry, Status, is_storage_failure};
+use super::triggers::Backlog;
 use crate::api::{Conditions, RECONCILE_REQUEST, Reason, State};
 use crate::chain::chain;
 
@@ -88,40 +89,82 @@ pub(super) trait Reconcile:
     ) -> impl Future<Output = Result<Outcome<Self::Status>, Self::Error>> + Send;
 }
 
-/// Reconciles what `queue` names until `shutdown`, then lets what is under way end.
+/// Reconciles what `queue` names as long as `claim` holds, again and again until `shutdown`, then
+/// lets what is under way end.
+///
+/// Whoever loses the claim drops its work where it stands: what it would still write is no longer
+/// its to write. Each time it holds again, it looks at everything, since others have acted.
 pub(super) async fn run<K: Reconcile>(
     context: Arc<Context>,
     store: Store<K>,
-    queue: mpsc::UnboundedReceiver<ReconcileRequest<K>>,
+    mut queue: Backlog<K>,
+    mut claim: Claim,
     shutdown: CancellationToken,
 ) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = claim.won() => {}
+            () = stand_by(&context, &store, &mut queue) => return,
+        }
+        queue.refill(&store);
+        let mut loser = claim.clone();
+        tokio::select! {
+            () = act(&context, &store, &mut queue, &shutdown) => return,
+            () = loser.lost() => {}
+        }
+    }
+}
+
+/// Takes what comes in from the queue, so that it does not grow; ends when nothing more can come.
+async fn stand_by<K: Reconcile>(context: &Context, store: &Store<K>, queue: &mut Backlog<K>) {
+    while let Some(request) = queue.next().await {
+        let gone = request.obj_ref;
+        if store.get(&gone).is_none() {
+            forget::<K>(context, gone.namespace.unwrap_or_default(), gone.name);
+        }
+    }
+}
+
+/// Reconciles what `queue` names until `shutdown`, then lets what is under way end.
+async fn act<K: Reconcile>(
+    context: &Arc<Context>,
+    store: &Store<K>,
+    queue: &mut Backlog<K>,
+    shutdown: &CancellationToken,
+) {
     let config = Config::default().concurrency(context.settings.concurrent);
-    let requests = requests(queue).take_until(shutdown.cancelled_owned());
+    let requests = requests(queue).take_until(shutdown.clone().cancelled_owned());
     let results = applier(
         |object, context| Box::pin(drive(object, context)),
         |_, never: &Infallible, _| match *never {},
-        Arc::clone(&context),
-        store,
+        Arc::clone(context),
+        store.clone(),
         requests,
         config,
     );
     results
         .for_each(|result| {
             if let Err(ApplierError::ObjectNotFound(object)) = result {
-                let namespace = object.namespace.unwrap_or_default();
-                K::forget(&context, &namespace, &object.name);
-                context.memories.forget(&(K::NAME, namespace, object.name));
+                forget::<K>(context, object.namespace.unwrap_or_default(), object.name);
             }
             std::future::ready(())
         })
         .await;
 }
 
+/// Drops what the process keeps of an object that is gone.
+fn forget<K: Reconcile>(context: &Context, namespace: String, name: String) {
+    K::forget(context, &namespace, &name);
+    context.memories.forget(&(K::NAME, namespace, name));
+}
+
 fn requests<K: Reconcile>(
-    queue: mpsc::UnboundedReceiver<ReconcileRequest<K>>,
+    queue: &mut Backlog<K>,
 ) -> impl Stream<Item = Result<ReconcileRequest<K>, Infallible>> {
-    futures::stream::unfold(queue, |mut queue| async {
-        queue.recv().await.map(|request| (Ok(request), queue))
+    futures::stream::unfold(queue, |queue| async {
+        queue.next().await.map(|request| (Ok(request), queue))
     })
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::ReconcileRequest;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -33,15 +33,38 @@ impl<K: Resource> Clone for Queue<K> {
 
 impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
     /// A queue and the end that its controller reads from.
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ReconcileRequest<K>>) {
+    pub(super) fn new() -> (Self, Backlog<K>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
+        (Self(sender.clone()), Backlog { sender, receiver })
     }
 
     /// Has the object looked at.
     pub(super) fn push(&self, namespace: &str, name: &str) {
         // A closed queue means that the process is on its way out.
         let _ = self.0.send(ObjectRef::new(name).within(namespace).into());
+    }
+}
+
+/// The end of a queue that its controller reads from.
+pub(super) struct Backlog<K: Resource> {
+    sender: mpsc::UnboundedSender<ReconcileRequest<K>>,
+    receiver: mpsc::UnboundedReceiver<ReconcileRequest<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Backlog<K> {
+    /// The next object to look at.
+    pub(super) async fn next(&mut self) -> Option<ReconcileRequest<K>> {
+        self.receiver.recv().await
+    }
+
+    /// Has every object of `store` looked at, and nothing else.
+    pub(super) fn refill(&mut self, store: &Store<K>) {
+        // The store has a change before it is told of: what is dropped here is in it.
+        while self.receiver.try_recv().is_ok() {}
+        for object in store.state() {
+            // This process holds both ends.
+            let _ = self.sender.send(ObjectRef::from_obj(&*object).into());
+        }
     }
 }
 

@@ -195,7 +195,10 @@ impl Authenticator {
             if let Some(service) = service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", scope);
+            // The token specification has one parameter for each scope of a GET.
+            for scope in scope.split(' ') {
+                query.append_pair("scope", scope);
+            }
         }
         Request {
             kind: RequestKind::Token,
@@ -204,6 +207,8 @@ impl Authenticator {
             headers,
             authorization: self.credential.basic(),
             body: request_body,
+            repeatable: false,
+            patience: Duration::ZERO,
             roots: self.credential.roots(),
             home,
         }

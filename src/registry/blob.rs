@@ -1,6 +1,7 @@
 //! Blobs as streams that check themselves.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::Stream;
@@ -65,6 +66,8 @@ impl Source {
                     headers,
                     authorization: None,
                     body: Bytes::new(),
+                    repeatable: false,
+                    patience: Duration::ZERO,
                     roots: None,
                     home: url.clone(),
                 };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -13,6 +14,7 @@ use super::counters::RequestKind;
 use super::credentials::Credential;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
+use super::flights::Flights;
 use super::manifest::{Manifest, announced_digest, check_encoding, content_type, media_type};
 use super::origin::same_origin;
 use super::tags::{self, TagList};
@@ -38,7 +40,7 @@ impl Reference {
     }
 
     /// The reference behind a repository's name.
-    fn suffix(&self) -> String {
+    pub(super) fn suffix(&self) -> String {
         match self {
             Self::Tag(tag) => format!(":{tag}"),
             Self::Digest(digest) => format!("@{digest}"),
@@ -77,6 +79,34 @@ pub struct Resolved {
     pub media_type: String,
 }
 
+/// What is asked of a registry, but for the place.
+pub(super) struct Call {
+    pub(super) kind: RequestKind,
+    pub(super) method: Method,
+    /// What a token has to allow: `repository:NAME:ACTIONS`, several with blanks between them.
+    pub(super) scope: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// See [`Request::repeatable`].
+    pub(super) repeatable: bool,
+    /// See [`Request::patience`].
+    pub(super) patience: Duration,
+}
+
+impl Call {
+    pub(super) fn new(kind: RequestKind, method: Method, scope: String) -> Self {
+        Self {
+            kind,
+            method,
+            scope,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            repeatable: false,
+            patience: Duration::ZERO,
+        }
+    }
+}
+
 /// The client of one registry as one user; cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -87,6 +117,7 @@ struct Inner {
     transport: Transport,
     endpoint: Endpoint,
     auth: Authenticator,
+    uploads: Flights,
 }
 
 impl fmt::Debug for Client {
@@ -104,6 +135,7 @@ impl Client {
                 transport,
                 endpoint,
                 auth,
+                uploads: Flights::default(),
             }),
         }
     }
@@ -129,7 +161,8 @@ impl Client {
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<Resolved> {
-        let resolved = self.head(repository, reference).await;
+        let scope = format!("repository:{repository}:pull");
+        let resolved = self.head(repository, reference, scope).await;
         let resolved = resolved.map_err(|source| self.pull_error(repository, reference, source))?;
         if let Some(resolved) = resolved {
             return Ok(resolved);
@@ -185,6 +218,10 @@ impl Client {
         &self.inner.transport
     }
 
+    pub(super) fn uploads(&self) -> &Flights {
+        &self.inner.uploads
+    }
+
     /// Host and repository, for messages.
     pub(super) fn name(&self, repository: &RepositoryName) -> String {
         format!("{}/{repository}", self.inner.endpoint)
@@ -202,23 +239,17 @@ impl Client {
         }
     }
 
-    async fn head(
+    /// What HEAD says of `reference`, with a token for `scope`; `None` where it says nothing.
+    pub(super) async fn head(
         &self,
         repository: &RepositoryName,
         reference: &Reference,
+        scope: String,
     ) -> Result<Option<Resolved>, Failure> {
         let path = format!("manifests/{reference}");
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, accepted());
-        let sent = self
-            .request(
-                RequestKind::Resolve,
-                Method::HEAD,
-                repository,
-                &path,
-                headers,
-            )
-            .await?;
+        let mut call = Call::new(RequestKind::Resolve, Method::HEAD, scope);
+        call.headers.insert(header::ACCEPT, accepted());
+        let sent = self.exchange(self.url_of(repository, &path)?, call).await?;
         match sent.status {
             StatusCode::OK => {}
             // Some registries know no HEAD; GET will tell more of everything else as well.
@@ -244,7 +275,7 @@ impl Client {
         Ok(Some(Resolved { digest, media_type }))
     }
 
-    async fn pull_manifest(
+    pub(super) async fn pull_manifest(
         &self,
         repository: &RepositoryName,
         reference: &Reference,
@@ -273,8 +304,7 @@ impl Client {
         Manifest::from_answer(&response.headers, bytes, reference.digest(), most_entries)
     }
 
-    /// One request below `/v2/<repository>/`, with our identity, and once more with a fresh one
-    /// where the registry refuses the first.
+    /// One request for something below `/v2/<repository>/`, see [`Self::exchange`].
     pub(super) async fn request(
         &self,
         kind: RequestKind,
@@ -283,10 +313,7 @@ impl Client {
         path_and_query: &str,
         headers: HeaderMap,
     ) -> Result<Response, Failure> {
-        let home = self.inner.endpoint.url();
-        let url = home
-            .join(&format!("/v2/{repository}/{path_and_query}"))
-            .map_err(|_| Failure::invalid("the path makes no URL"))?;
+        let url = self.url_of(repository, path_and_query)?;
         self.request_url(kind, method, repository, url, headers)
             .await
     }
@@ -300,21 +327,55 @@ impl Client {
         url: url::Url,
         headers: HeaderMap,
     ) -> Result<Response, Failure> {
+        let mut call = Call::new(kind, method, format!("repository:{repository}:pull"));
+        call.headers = headers;
+        self.exchange(url, call).await
+    }
+
+    /// The URL of something below `/v2/<repository>/`.
+    pub(super) fn url_of(
+        &self,
+        repository: &RepositoryName,
+        path_and_query: &str,
+    ) -> Result<url::Url, Failure> {
+        let home = self.inner.endpoint.url();
+        home.join(&format!("/v2/{repository}/{path_and_query}"))
+            .map_err(|_| Failure::invalid("the path makes no URL"))
+    }
+
+    /// One request to `url` with our identity, and once more with a fresh one where the registry
+    /// refuses the first. No other host than the registry's own gets an identity.
+    pub(super) async fn exchange(&self, url: url::Url, call: Call) -> Result<Response, Failure> {
         let Inner {
             transport,
             endpoint,
             auth,
+            ..
         } = &*self.inner;
-        let scope = format!("repository:{repository}:pull");
+        let Call {
+            kind,
+            method,
+            scope,
+            headers,
+            body,
+            repeatable,
+            patience,
+        } = call;
         let home = endpoint.url();
-        let authorization = auth.header(transport, &scope).await?;
+        let authorization = if same_origin(&url, &home) {
+            auth.header(transport, &scope).await?
+        } else {
+            None
+        };
         let mut request = Request {
             kind,
             method,
             url,
             headers,
             authorization,
-            body: Bytes::new(),
+            body,
+            repeatable,
+            patience,
             roots: auth.credential().roots(),
             home: home.clone(),
         };

@@ -22,6 +22,14 @@ pub enum RequestKind {
     Token,
     /// An artifact that is named by its URL.
     Artifact,
+    /// HEAD of a blob.
+    BlobStatus,
+    /// A step of an upload of a blob.
+    Upload,
+    /// PUT of a manifest.
+    Push,
+    /// DELETE of a manifest.
+    Delete,
 }
 
 impl RequestKind {
@@ -34,6 +42,10 @@ impl RequestKind {
             Self::Blob => "blob",
             Self::Token => "token",
             Self::Artifact => "artifact",
+            Self::BlobStatus => "blob_status",
+            Self::Upload => "upload",
+            Self::Push => "push",
+            Self::Delete => "delete",
         }
     }
 }
@@ -47,6 +59,8 @@ pub struct HostCount {
     pub failures: u64,
     /// Bytes of bodies received.
     pub bytes: u64,
+    /// Bytes of bodies sent, each try counted.
+    pub sent: u64,
     /// How often the host asked to be left alone.
     pub throttles: u64,
     /// For how long in all, in milliseconds.
@@ -74,6 +88,12 @@ impl Counters {
 
     pub(super) fn received(&self, host: &str, kind: RequestKind, bytes: u64) {
         self.add(host, kind, |count| count.bytes += bytes);
+    }
+
+    pub(super) fn sent(&self, host: &str, kind: RequestKind, bytes: u64) {
+        if bytes > 0 {
+            self.add(host, kind, |count| count.sent += bytes);
+        }
     }
 
     pub(super) fn throttled(&self, host: &str, kind: RequestKind, wait: Duration) {

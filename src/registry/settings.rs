@@ -47,6 +47,9 @@ pub struct Timeouts {
     pub backoff: Duration,
     /// How long a request sleeps where it is because of Retry-After; longer is an error.
     pub longest_pause: Duration,
+    /// How much longer than other answers that to the end of an upload may take: the registry
+    /// copies or hashes what it was given.
+    pub commit: Duration,
     /// The longest Retry-After that is believed.
     pub longest_retry_after: Duration,
 }
@@ -62,6 +65,7 @@ impl Default for Timeouts {
             queue: Duration::from_mins(2),
             backoff: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),
+            commit: Duration::from_mins(5),
             longest_retry_after: Duration::from_mins(15),
         }
     }
@@ -90,6 +94,14 @@ pub struct Limits {
     pub tries: u32,
     /// Requests at a time to one host.
     pub concurrency: usize,
+    /// A piece of an upload, each of which is in memory until the registry has it.
+    pub piece: usize,
+    /// The largest piece that a registry may ask for.
+    pub largest_piece: usize,
+    /// Uploads at a time.
+    pub uploads: usize,
+    /// The least rate at which a registry has to take a piece, in bytes per second.
+    pub minimum_upload_rate: u64,
     /// The least rate of a body, in bytes per second.
     pub minimum_rate: u64,
 }
@@ -107,6 +119,10 @@ impl Default for Limits {
             redirects: 5,
             tries: 3,
             concurrency: 16,
+            piece: 8 << 20,
+            largest_piece: 32 << 20,
+            uploads: 4,
+            minimum_upload_rate: 32 << 10,
             minimum_rate: 1 << 10,
         }
     }

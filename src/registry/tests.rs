@@ -4,5 +4,8 @@ mod content;
 mod faults;
 mod identity;
 mod network;
+mod push;
+mod push_faults;
+mod push_registry;
 mod secrets;
 mod server;

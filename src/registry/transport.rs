@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::Result;
@@ -47,6 +48,8 @@ struct Inner {
     rules: Arc<DialRules>,
     clients: Mutex<HashMap<(Option<Digest>, Origin), HttpClient>>,
     gates: Gates,
+    /// Uploads at a time, each of which holds a piece in memory.
+    uploads: Semaphore,
     counters: Arc<Counters>,
     user_agent: HeaderValue,
 }
@@ -60,6 +63,10 @@ pub(super) struct Request<'a> {
     /// Sent to the host of `url` and to no other.
     pub(super) authorization: Option<HeaderValue>,
     pub(super) body: Bytes,
+    /// Whether sending it twice does no harm, although its method changes something.
+    pub(super) repeatable: bool,
+    /// How much longer than usual the answer may take: the body has to get there first.
+    pub(super) patience: Duration,
     pub(super) roots: Option<&'a ExtraRoots>,
     /// The URL whose host the user named: every other host is a foreign one.
     pub(super) home: Url,
@@ -95,12 +102,14 @@ impl Transport {
         let user_agent = named.and_then(std::result::Result::ok).unwrap_or_else(|| {
             HeaderValue::from_static(concat!("ocm-controller/", env!("CARGO_PKG_VERSION")))
         });
+        let uploads = settings.limits.uploads;
         let inner = Inner {
             settings,
             roots,
             rules,
             clients: Mutex::default(),
             gates: Gates::default(),
+            uploads: Semaphore::new(uploads),
             counters: Arc::default(),
             user_agent,
         };
@@ -129,6 +138,12 @@ impl Transport {
         BlobStream::open(source, digest.clone(), size).await
     }
 
+    /// A place among the uploads that hold memory at a time.
+    pub(super) async fn upload_place(&self) -> SemaphorePermit<'_> {
+        let place = self.inner.uploads.acquire().await;
+        place.expect("the semaphore of uploads is never closed")
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.inner.settings
     }
@@ -155,7 +170,7 @@ impl Transport {
     ) -> Result<Response, Failure> {
         let host = authority(url);
         let gate = self.inner.gates.of(&host, &self.settings().limits);
-        let idempotent = request.method.is_safe();
+        let idempotent = request.method.is_safe() || request.repeatable;
         let mut tried = 1;
         loop {
             let outcome = self.send_once(request, url, &host, &gate).await;
@@ -234,14 +249,17 @@ impl Transport {
         };
         let client = self.client(request.roots, origin);
         let sending = client.request(self.build(request, url)?);
-        let response = match tokio::time::timeout(timeouts.head, sending).await {
+        let after = timeouts.head + request.patience;
+        let length = request.body.len() as u64;
+        self.inner.counters.sent(host, request.kind, length);
+        let response = match tokio::time::timeout(after, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(connection_failure(host, &error)),
             Err(_) => {
                 return Err(Failure::TimedOut {
                     host: host.to_owned(),
                     what: "answer",
-                    after: timeouts.head,
+                    after,
                 });
             }
         };

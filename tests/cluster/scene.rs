@@ -21,7 +21,7 @@ pub const TIMEOUT: Duration = Duration::from_mins(1);
 pub const USER: &str = "ops";
 pub const PASSWORD: &str = "for-a-test";
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ocm-controller");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ocm-controller");
 
 /// A cluster with Flux, three registries, and the controller.
 ///
@@ -60,15 +60,11 @@ impl Scene {
             Registry::start(registry("fragile.example.org", None)),
         );
         install(&cluster).await;
-        let mut all = vec!["--log-level=info,ocm_controller=debug".to_owned()];
-        for (host, registry) in [
+        let mut all = arguments_for(&[
             ("ghcr.io", &private),
             ("public.example.org", &public),
             ("fragile.example.org", &fragile),
-        ] {
-            all.push(format!("--resolve={host}={}", registry.address()));
-            all.push(format!("--ca-file={}", registry.ca_file().display()));
-        }
+        ]);
         all.extend(arguments.iter().map(ToString::to_string));
         let options = ControllerOptions {
             token: cluster
@@ -167,12 +163,23 @@ impl Scene {
     }
 }
 
+/// The arguments of a controller that knows these registries by these names.
+pub fn arguments_for(registries: &[(&str, &Registry)]) -> Vec<String> {
+    let mut all = vec!["--log-level=info,ocm_controller=debug".to_owned()];
+    for (host, registry) in registries {
+        all.push(format!("--resolve={host}={}", registry.address()));
+        all.push(format!("--ca-file={}", registry.ca_file().display()));
+    }
+    all
+}
+
 /// CRDs are there; this adds what the chart would: namespace, account, rights.
-async fn install(cluster: &Cluster) {
+pub async fn install(cluster: &Cluster) {
     for file in [
         "config/manager/namespace.yaml",
         "config/rbac/role.yaml",
         "config/rbac/binding.yaml",
+        "config/rbac/leader_election.yaml",
     ] {
         let text = std::fs::read_to_string(in_repository(file)).expect("it is in the repository");
         cluster.apply(&text).await;

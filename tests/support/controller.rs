@@ -20,6 +20,8 @@ pub struct ControllerOptions {
     pub arguments: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// The address that it gives to Flux, where it is not the one that it listens on.
+    pub announced: Option<SocketAddr>,
 }
 
 /// A running controller; dropping it kills it.
@@ -131,6 +133,7 @@ struct Setup {
 
 impl Setup {
     fn spawn(&self) -> Process {
+        let announced = self.options.announced.unwrap_or(self.registry);
         let mut command = Command::new(&self.program);
         command
             .arg("run")
@@ -138,7 +141,7 @@ impl Setup {
             .arg(&self.kubeconfig)
             .arg("--data-dir")
             .arg(&self.data)
-            .args(["--oci-registry-addr", &self.registry.to_string()])
+            .args(["--oci-registry-addr", &announced.to_string()])
             .args(["--registry-listen", &self.registry.to_string()])
             .args(["--metrics-bind-address", &self.metrics.to_string()])
             .args(["--health-probe-bind-address", &self.health.to_string()])

@@ -1,0 +1,155 @@
+//! How `run` speaks to the API server: where it is, how often it is asked, and who may write.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use kube::Client;
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use super::duration;
+use crate::controller::instance;
+use crate::controller::lease::{Gate, LEASE_NAME, Leadership, Terms};
+use crate::controller::throttle::Throttle;
+
+/// Arguments about the API server.
+#[derive(Debug, Args)]
+pub(super) struct ClusterArguments {
+    /// A kubeconfig file; without it KUBECONFIG, or the Pod's own account.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The namespace of this program, where its Lease is; that of the Pod where it is not given.
+    #[arg(long, value_name = "NAMESPACE", env = "RUNTIME_NAMESPACE")]
+    runtime_namespace: Option<String>,
+
+    /// Act only while holding a Lease, so that several of this program can run.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    leader_elect: bool,
+
+    /// How long the Lease has to stay unrenewed before somebody else takes it.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    leader_election_lease_duration: Duration,
+
+    /// How long after its last renewal the leader stops acting.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    leader_election_renew_deadline: Duration,
+
+    /// How often the Lease is renewed, or looked at.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    leader_election_retry_period: Duration,
+
+    /// Requests to the API server a second, on average; 0 is no limit.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    kube_api_qps: f64,
+
+    /// How many requests to the API server may come at once, where there is a limit.
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    kube_api_burst: u32,
+
+    /// Leave out the limit that the two flags before this one set.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    kube_api_rate_limiter_disabled: bool,
+}
+
+/// What keeps the program from speaking to the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to read the kubeconfig")]
+    ReadKubeconfig {
+        source: kube::config::KubeconfigError,
+    },
+
+    #[error("failed to find the cluster: give --kubeconfig, set KUBECONFIG, or run in a Pod")]
+    InferConfig {
+        source: kube::config::InferConfigError,
+    },
+
+    #[error("failed to set up a client")]
+    Client { source: Box<kube::Error> },
+
+    #[error(
+        "--leader-election-retry-period ({retry_period:?}) has to be below half of \
+         --leader-election-renew-deadline ({renew_deadline:?}), and that below \
+         --leader-election-lease-duration ({duration:?})"
+    )]
+    Durations {
+        duration: Duration,
+        renew_deadline: Duration,
+        retry_period: Duration,
+    },
+}
+
+impl ClusterArguments {
+    /// A client for everything but the Lease, and who may write by it.
+    pub(super) async fn connect(&self) -> Result<(Client, Leadership), Error> {
+        let config = self.config().await?;
+        let failed = |source| Error::Client {
+            source: Box::new(source),
+        };
+        let leadership = if self.leader_elect {
+            let namespace = self.runtime_namespace.clone();
+            let terms =
+                self.terms(namespace.unwrap_or_else(|| config.default_namespace.clone()))?;
+            let client = Client::try_from(config.clone()).map_err(failed)?;
+            // A container that is started again in its Pod is somebody else.
+            let identity = format!("{}_{:016x}", instance(), fastrand::u64(..));
+            Leadership::by_lease(client, terms, identity)
+        } else {
+            Leadership::unlimited()
+        };
+        let rate = if self.kube_api_rate_limiter_disabled {
+            0.0
+        } else {
+            self.kube_api_qps
+        };
+        let client = ClientBuilder::try_from(config)
+            .map_err(failed)?
+            .with_layer(&Gate::new(leadership.claim()))
+            .with_layer(&Throttle::new(rate, self.kube_api_burst))
+            .build();
+        Ok((client, leadership))
+    }
+
+    /// The process stops acting well before anybody else may begin, and tries to renew more than
+    /// once before that.
+    fn terms(&self, namespace: String) -> Result<Terms, Error> {
+        let terms = Terms {
+            namespace,
+            name: LEASE_NAME.to_owned(),
+            duration: self.leader_election_lease_duration,
+            renew_deadline: self.leader_election_renew_deadline,
+            retry_period: self.leader_election_retry_period,
+        };
+        let in_order = terms.renew_deadline < terms.duration
+            && terms.retry_period < terms.renew_deadline / 2
+            && !terms.retry_period.is_zero();
+        if in_order {
+            Ok(terms)
+        } else {
+            Err(Error::Durations {
+                duration: terms.duration,
+                renew_deadline: terms.renew_deadline,
+                retry_period: terms.retry_period,
+            })
+        }
+    }
+
+    async fn config(&self) -> Result<kube::Config, Error> {
+        match &self.kubeconfig {
+            Some(path) => {
+                let kubeconfig = Kubeconfig::read_from(path)
+                    .map_err(|source| Error::ReadKubeconfig { source })?;
+                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await
+                    .map_err(|source| Error::ReadKubeconfig { source })
+            }
+            None => kube::Config::infer()
+                .await
+                .map_err(|source| Error::InferConfig { source }),
+        }
+    }
+}
