@@ -23,8 +23,8 @@ demo: needed tools ## Walk through the guide on a cluster of its own (KEEP=1 lea
 	@cargo build --locked --quiet --bins --example demo
 	@cargo run --locked --quiet --example demo -- $(if $(KEEP),--keep)
 
-bench: needed ## Measure how substitution grows with rules, files and bytes.
-	@cargo bench --locked --quiet --bench slope
+bench: needed tools ## Measure chains, throughput and growth (ONLY=chains N=200; ONLY=large is 6 GiB).
+	@cargo bench --locked --quiet --bench measure -- $(ONLY)
 
 check: needed ## Check formatting, lints and documentation.
 	@cargo fmt --check

@@ -19,6 +19,7 @@
 mod compression;
 mod error;
 mod extensions;
+mod gzip;
 mod header;
 mod inspect;
 mod known;
@@ -39,4 +40,7 @@ pub use inspect::{
 pub use limits::Limits;
 pub use path::EntryPath;
 pub use reader::{Body, Entry, EntryKind, Reader};
-pub use rewrite::{Layout, Rewrite, RewriteError, Rewritten, normalize, pack_single_file, rewrite};
+pub use rewrite::{
+    Layout, Rewrite, RewriteError, Rewritten, normalize, normalize_seeing, pack_single_file,
+    rewrite,
+};

@@ -24,13 +24,14 @@ use crate::publish::{self, Published};
 use crate::snapshot::{self, Artifact, ContentKind, Namespace, Repository};
 use crate::store::{Blob, BlobWriter, Store, Stored};
 
-use layer::Derived;
+use layer::{Derived, Prepared};
 
 pub use error::{Error, Result};
 pub use layer::{Layer, Localized};
 
 /// Part of every key: raised when a step comes to write other bytes for the same input.
-const FORMAT: u32 = 1;
+/// 2: gzip in blocks, which several threads compress.
+const FORMAT: u32 = 2;
 
 /// The type of resources that are Helm charts.
 const HELM_CHART: &str = "helmChart";
@@ -86,10 +87,20 @@ impl Pipeline {
         let name = resource.name.clone();
         let limits = self.limits.clone();
         let files = self.derive(&place.namespace, key, move |_, mut sink| {
-            prepare::prepare(reader, &name, &limits, &mut sink)?;
-            Ok(Layer::new(commit(sink)?, is_chart))
+            let may_be_chart = prepare::prepare(reader, &name, &limits, &mut sink)?;
+            let layer = Layer::new(commit(sink)?, is_chart);
+            Ok(Prepared {
+                layer,
+                may_be_chart,
+            })
         });
-        let layer = files.await?;
+        let Prepared {
+            layer,
+            may_be_chart,
+        } = files.await?;
+        if !may_be_chart {
+            return Ok(layer);
+        }
         self.packed_chart(&place.namespace, layer, says_chart).await
     }
 

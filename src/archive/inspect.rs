@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Chain, Cursor, Read, Write};
 
 use super::header::{BLOCK, Block, ZERO_BLOCK, has_checksum, has_magic};
-use super::{Compression, EntryKind, EntryPath, Error, Limits, Reader, Result, decompress};
+use super::{Compression, Entry, EntryKind, EntryPath, Error, Limits, Reader, Result, decompress};
 
 /// Bytes of the source that [`inspect`] holds: the longest gzip header that is accepted, or the
 /// longest zstd block, with room to spare.
@@ -120,8 +120,18 @@ pub struct Summary {
 
 /// Reads an archive to its end, with all rules and limits, and keeps nothing of it.
 pub fn check(source: impl Read, limits: &Limits) -> Result<Summary> {
+    check_seeing(source, limits, |_| {})
+}
+
+fn check_seeing(
+    source: impl Read,
+    limits: &Limits,
+    mut see: impl FnMut(&Entry),
+) -> Result<Summary> {
     let mut reader = Reader::open(source, limits)?;
-    while reader.next_entry()?.is_some() {}
+    while let Some(entry) = reader.next_entry()? {
+        see(&entry);
+    }
     Ok(Summary {
         entries: reader.entries(),
         unpacked_bytes: reader.unpacked_bytes(),
@@ -130,12 +140,17 @@ pub fn check(source: impl Read, limits: &Limits) -> Result<Summary> {
 }
 
 /// Copies an archive byte by byte, as it is compressed, and checks it on the way as [`check`]
-/// does.
+/// does. `see` is shown each entry as it passes.
 ///
 /// On an error the sink holds a part of the source, which must be thrown away. On success it
 /// holds all of it.
-pub fn copy_checked(source: impl Read, sink: impl Write, limits: &Limits) -> Result<Summary> {
-    check(Tee { source, sink }, limits)
+pub fn copy_checked(
+    source: impl Read,
+    sink: impl Write,
+    limits: &Limits,
+    see: impl FnMut(&Entry),
+) -> Result<Summary> {
+    check_seeing(Tee { source, sink }, limits, see)
 }
 
 /// Writes everything that is read from the source to the sink.

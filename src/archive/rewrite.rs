@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 
 use super::writer::Writer;
 use super::{Entry, EntryKind, EntryPath, Error, Limits, Reader, Result};
-use crate::oci::Digest;
 
 /// Changes some files of an archive.
 pub trait Rewrite {
@@ -44,8 +43,6 @@ pub struct Rewritten {
     pub rewritten_files: u64,
     /// Bytes of the tar archive within the gzip.
     pub unpacked_bytes: u64,
-    /// Digest of the tar archive within the gzip, which an image config lists as `diff_ids`.
-    pub unpacked_digest: Digest,
 }
 
 /// Why an archive was not rewritten: `E` is the rewriter's error.
@@ -110,13 +107,12 @@ pub fn rewrite<R: Rewrite>(
             }
         }
     }
-    let (unpacked_digest, unpacked_bytes) = writer.finish()?;
+    let unpacked_bytes = writer.finish()?;
     Ok(Rewritten {
         entries,
         dropped_links: reader.dropped_links(),
         rewritten_files,
         unpacked_bytes,
-        unpacked_digest,
     })
 }
 
@@ -127,7 +123,18 @@ pub fn normalize(
     limits: &Limits,
     layout: &Layout,
 ) -> Result<Rewritten> {
-    rewrite(source, sink, limits, layout, &mut Unchanged).map_err(|error| match error {
+    normalize_seeing(source, sink, limits, layout, |_| {})
+}
+
+/// As [`normalize`]; `see` is shown the path of each file of the source as it passes.
+pub fn normalize_seeing(
+    source: impl Read,
+    sink: impl Write,
+    limits: &Limits,
+    layout: &Layout,
+    see: impl FnMut(&EntryPath),
+) -> Result<Rewritten> {
+    rewrite(source, sink, limits, layout, &mut Unchanged(see)).map_err(|error| match error {
         RewriteError::Archive(error) => error,
         RewriteError::RewriteFile { source, .. } => match source {},
     })
@@ -155,23 +162,23 @@ pub fn pack_single_file(
     }
     let mut writer = Writer::new(sink);
     writer.file(path, false, size, held.as_slice())?;
-    let (unpacked_digest, unpacked_bytes) = writer.finish()?;
+    let unpacked_bytes = writer.finish()?;
     Ok(Rewritten {
         entries: 1,
         dropped_links: 0,
         rewritten_files: 0,
         unpacked_bytes,
-        unpacked_digest,
     })
 }
 
-/// Wants no file.
-struct Unchanged;
+/// Looks at all files and wants none.
+struct Unchanged<F>(F);
 
-impl Rewrite for Unchanged {
+impl<F: FnMut(&EntryPath)> Rewrite for Unchanged<F> {
     type Error = Infallible;
 
-    fn wants(&mut self, _: &EntryPath) -> bool {
+    fn wants(&mut self, path: &EntryPath) -> bool {
+        (self.0)(path);
         false
     }
 

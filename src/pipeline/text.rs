@@ -95,7 +95,7 @@ impl Pipeline {
     ) -> Result<Option<Vec<u8>>> {
         let (limits, path, key) = (self.limits.clone(), path.to_owned(), file_key(digest, path));
         let namespace = namespace.clone();
-        let mut reader = archive.into_reader(Handle::current());
+        let mut reader = archive.into_reader(&Handle::current());
         self.blocking(move |store| {
             let failed = |source| Error::Archive {
                 what: "the source".to_owned(),

@@ -7,6 +7,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::answer::unwanted;
@@ -19,6 +20,9 @@ use super::origin::{check_url, without_query};
 use super::transport::{Request, Response, Transport};
 use super::{Class, Error, Result};
 use crate::oci::{Digest, Hasher, RepositoryName};
+
+/// Pieces that are received before they are asked for. Each has less than half a megabyte.
+const AHEAD: usize = 4;
 
 /// Where a blob comes from.
 pub(super) enum Source {
@@ -171,12 +175,8 @@ impl BlobStream {
     /// # Panics
     ///
     /// Reading panics on a thread of the async runtime: use `spawn_blocking`.
-    pub fn into_reader(self, runtime: Handle) -> BlobReader {
-        BlobReader {
-            blob: self,
-            runtime,
-            current: Bytes::new(),
-        }
+    pub fn into_reader(self, runtime: &Handle) -> BlobReader {
+        BlobReader::start(self, runtime)
     }
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>, Failure> {
@@ -335,24 +335,56 @@ fn starts_at(headers: &HeaderMap, offset: u64) -> bool {
 }
 
 /// A [`BlobStream`] as [`io::Read`], for blocking threads.
+///
+/// A task receives and hashes ahead of the reader, by no more than a few pieces, so that the
+/// network does not wait for what is done with the bytes.
 #[derive(Debug)]
 pub struct BlobReader {
-    blob: BlobStream,
-    runtime: Handle,
+    pieces: mpsc::Receiver<Result<Option<Bytes>>>,
+    reference: String,
     current: Bytes,
+    ended: bool,
+}
+
+impl BlobReader {
+    fn start(mut blob: BlobStream, runtime: &Handle) -> Self {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        let reference = blob.reference.clone();
+        runtime.spawn(async move {
+            loop {
+                let piece = blob.chunk().await;
+                let goes_on = matches!(piece, Ok(Some(_)));
+                // Fails where the reader was dropped: nobody wants the rest.
+                if sender.send(piece).await.is_err() || !goes_on {
+                    break;
+                }
+            }
+        });
+        Self {
+            pieces,
+            reference,
+            current: Bytes::new(),
+            ended: false,
+        }
+    }
 }
 
 impl io::Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
+        if buffer.is_empty() || self.ended {
             return Ok(0);
         }
         if self.current.is_empty() {
-            let piece = self.runtime.block_on(self.blob.chunk());
-            match piece.map_err(io::Error::other)? {
-                Some(piece) => self.current = piece,
-                None => return Ok(0),
-            }
+            let piece = self.pieces.blocking_recv().unwrap_or_else(|| {
+                // The end is told, so this is none: the task went with its runtime, or failed before.
+                let failure = Failure::invalid("the blob is broken: it failed before");
+                Err(Error::pull_blob(&self.reference, failure))
+            });
+            let Some(piece) = piece.map_err(io::Error::other)? else {
+                self.ended = true;
+                return Ok(0);
+            };
+            self.current = piece;
         }
         let length = buffer.len().min(self.current.len());
         self.current.copy_to_slice(&mut buffer[..length]);

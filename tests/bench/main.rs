@@ -1,142 +1,86 @@
-//! How substitution grows with rules, files and bytes: `make bench`.
+//! Measurements: `make bench`, or `make bench ONLY=chains` for one of them.
 //!
-//! Prints a table and, as the last line, the same as JSON. Nothing is asserted: machines differ.
-//! What has to hold on every machine (how often a file is parsed, how much memory is used) is
-//! counted in the tests.
+//! Each prints a table and writes the same as JSON to `tests/bench/results`. Nothing is asserted:
+//! machines differ. What has to hold on every machine (requests, how often a file is parsed, how
+//! memory grows) is counted by the tests.
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "sizes and counts far below what a float holds"
+)]
 
-use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+#[path = "../support/mod.rs"]
+mod support;
 
-use ocm_controller::edit::Missing;
-use ocm_controller::mutation::{RuleName, RulePath, Settings, Substitution, substitute};
+mod chains;
+mod large;
+mod slope;
+mod throughput;
+
+use std::io::{self, Write as _};
+use std::process::{Command, ExitCode};
+
 use serde_json::{Value, json};
 
-/// Rules and files of each run: the slope is what matters.
-const SIZES: [(u32, u32); 4] = [(1_250, 125), (2_500, 250), (5_000, 500), (10_000, 1_000)];
+use support::in_repository;
 
-/// Megabytes that flow around one manifest.
-const FILLING: [u32; 3] = [64, 256, 512];
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ocm-controller");
 
-fn main() -> io::Result<()> {
-    let mut output = io::stdout();
-    let mut rows = Vec::new();
-    writeln!(
-        output,
-        "{:>8} {:>6} {:>10} {:>12}",
-        "rules", "files", "seconds", "µs a rule"
-    )?;
-    for (rules, files) in SIZES {
-        let took = substitution(rules, files)?;
-        let each = took.as_secs_f64() * 1e6 / f64::from(rules);
-        writeln!(
-            output,
-            "{rules:>8} {files:>6} {:>10.3} {each:>12.1}",
-            took.as_secs_f64()
-        )?;
-        rows.push(json!({"rules": rules, "files": files, "seconds": took.as_secs_f64()}));
-    }
-    writeln!(
-        output,
-        "\n{:>8} {:>10} {:>12}",
-        "MiB", "seconds", "MiB a second"
-    )?;
-    for size in FILLING {
-        let took = flow(size)?;
-        let rate = f64::from(size) / took.as_secs_f64();
-        writeln!(
-            output,
-            "{size:>8} {:>10.3} {rate:>12.0}",
-            took.as_secs_f64()
-        )?;
-        rows.push(json!({"mebibytes": size, "seconds": took.as_secs_f64()}));
-    }
-    writeln!(output, "\n{}", Value::Array(rows))
+/// Prints a line; a reader who has gone away ends nothing.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Changes `rules` values in an archive of `files` manifests.
-fn substitution(rules: u32, files: u32) -> io::Result<Duration> {
-    let manifest = manifest();
-    let mut builder = tar::Builder::new(Vec::new());
-    for file in 0..files {
-        append(&mut builder, &format!("{file}.yaml"), manifest.as_bytes())?;
-    }
-    let archive = builder.into_inner()?;
-    let substitutions: Vec<Substitution> = (0..rules)
-        .map(|rule| one(rule, &format!("{}.yaml", rule % files), rule / files))
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Cargo adds `--bench`.
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
         .collect();
-    run(archive.as_slice(), &substitutions)
-}
-
-/// Changes one value in an archive that is otherwise `mebibytes` of something else.
-fn flow(mebibytes: u32) -> io::Result<Duration> {
-    let mut builder = tar::Builder::new(Vec::new());
-    append(&mut builder, "deploy.yaml", manifest().as_bytes())?;
-    let manifest = builder.into_inner()?;
-    let entry = &manifest[..manifest.len() - 1_024];
-    let size = u64::from(mebibytes) << 20;
-    let mut header = tar::Header::new_ustar();
-    header.set_size(size);
-    header.set_mode(0o644);
-    header.set_path("filling.bin")?;
-    header.set_cksum();
-    let source = entry
-        .chain(header.as_bytes().as_slice())
-        .chain(Filling(0).take(size));
-    run(
-        source.chain([0; 1_024].as_slice()),
-        &[one(0, "deploy.yaml", 0)],
-    )
-}
-
-fn run(source: impl Read, substitutions: &[Substitution]) -> io::Result<Duration> {
-    let begun = Instant::now();
-    substitute(source, substitutions, &Settings::default(), io::sink())
-        .map_err(io::Error::other)?;
-    Ok(begun.elapsed())
-}
-
-fn one(rule: u32, file: &str, field: u32) -> Substitution {
-    Substitution {
-        rule: RuleName::new("localization", rule as usize, None),
-        file: RulePath::parse(file).expect("a path inside the archive"),
-        path: format!("spec.fields[{field}].image"),
-        value: json!(format!("registry.example.org/app:{rule}")),
-        missing: Missing::Refuse,
-    }
-}
-
-fn manifest() -> String {
-    (0..10).fold(
-        "kind: Example\nspec:\n  fields:\n".to_owned(),
-        |text, field| {
-            text + &format!(
-                "  - name: field-{field} # kept\n    image: app:{field}\n    ports: [80, 443]\n"
-            )
-        },
-    )
-}
-
-fn append(builder: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    builder.append_data(&mut header, path, content)
-}
-
-/// Bytes that compress about as badly as programs do.
-struct Filling(u64);
-
-impl Read for Filling {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        for (at, byte) in buffer.iter_mut().enumerate() {
-            if at % 2 == 0 {
-                self.0 = self
-                    .0
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
+    let all = ["slope", "throughput", "chains"].map(str::to_owned);
+    let wanted = if wanted.is_empty() {
+        all.to_vec()
+    } else {
+        wanted
+    };
+    for name in wanted {
+        say(&format!("== {name}"));
+        let measured = match name.as_str() {
+            "slope" => slope::measure(),
+            "throughput" => throughput::measure().await,
+            "chains" => chains::measure().await,
+            "large" => large::measure().await,
+            _ => {
+                say("there are slope, throughput, chains and large (six gibibytes)");
+                return ExitCode::from(2);
             }
-            *byte = (self.0 >> 56) as u8;
+        };
+        if let Err(error) = measured.and_then(|result| record(&name, &result)) {
+            say(&format!("{name}: {error}"));
+            return ExitCode::FAILURE;
         }
-        Ok(buffer.len())
     }
+    ExitCode::SUCCESS
+}
+
+/// Writes a result with what is needed to compare it.
+fn record(name: &str, result: &Value) -> io::Result<()> {
+    let printed = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(in_repository(""))
+            .output()?;
+        Ok::<_, io::Error>(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let record = json!({
+        "date": printed("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])?,
+        "commit": printed("git", &["rev-parse", "--short", "HEAD"])?,
+        "processors": processors,
+        "result": result,
+    });
+    let path = in_repository("tests/bench/results").join(format!("{name}.json"));
+    std::fs::write(&path, format!("{record:#}\n"))?;
+    say(&format!("written to tests/bench/results/{name}.json"));
+    Ok(())
 }

@@ -18,6 +18,7 @@ mod garbage;
 mod guide;
 mod harness;
 mod install;
+mod large;
 mod leader;
 mod lifecycle;
 mod pushing;

@@ -17,12 +17,15 @@ pub mod cluster;
 pub mod controller;
 pub mod git;
 
+pub mod large;
+pub mod made;
 pub mod manifests;
 pub mod ports;
 pub mod process;
 pub mod registry;
 pub mod scratch;
 pub mod tools;
+pub mod usage;
 pub mod wait;
 pub mod watchdog;
 pub mod web;

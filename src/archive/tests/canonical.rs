@@ -124,7 +124,6 @@ fn wanted_files_are_rewritten_and_the_others_copied_in_their_order() {
         dropped_links: 1,
         rewritten_files: 1,
         unpacked_bytes: unpacked.len() as u64,
-        unpacked_digest: Digest::of(&unpacked),
     };
     assert_eq!(rewritten, expected);
 }
@@ -278,7 +277,7 @@ fn packed_bytes_are_the_same_in_every_build() {
     );
     assert_eq!(
         Digest::of(&packed).to_string(),
-        "sha256:b83130b419db5d391ca7480f7704964f3db8eaba6b6146196cc0819409da72ec"
+        "sha256:cc585bd40e06acbc23ab93f0fbc562eb3e487fe15ef822e228fb3fdfb7ff9af4"
     );
 }
 

@@ -70,7 +70,7 @@ fn checked_copy_is_the_source_to_its_last_byte() {
     let archive = archive.end();
     for bytes in [archive.clone(), gzip(&archive), zstd_compress(&archive)] {
         let mut copy = Vec::new();
-        let summary = copy_checked(&*bytes, &mut copy, &Limits::default()).unwrap();
+        let summary = copy_checked(&*bytes, &mut copy, &Limits::default(), |_| {}).unwrap();
         assert!(copy == bytes);
         assert_eq!(summary.entries, 1);
         assert_eq!(summary.unpacked_bytes, archive.len() as u64);
@@ -81,7 +81,12 @@ fn checked_copy_is_the_source_to_its_last_byte() {
 #[test]
 fn failing_sink_of_a_checked_copy_is_named() {
     let mut no_room = [0; 100];
-    let error = copy_checked(&*gzip(&harmless()), &mut no_room[..], &Limits::default());
+    let error = copy_checked(
+        &*gzip(&harmless()),
+        &mut no_room[..],
+        &Limits::default(),
+        |_| {},
+    );
     assert!(matches!(error, Err(Error::Write { .. })), "{error:?}");
 }
 

@@ -145,7 +145,7 @@ async fn blob_is_read_from_blocking_code() {
             .blob(&repository(), &digest_of(content), None)
             .await
             .unwrap();
-        let mut reader = blob.into_reader(tokio::runtime::Handle::current());
+        let mut reader = blob.into_reader(&tokio::runtime::Handle::current());
         let read = tokio::task::spawn_blocking(move || {
             let mut text = String::new();
             reader.read_to_string(&mut text).map(|_| text)
