@@ -156,7 +156,7 @@ mod tests {
             ),
             (
                 vec![("index.json", b"{\"manifests\": [], \"manifests\": []}")],
-                "duplicate",
+                "twice",
             ),
             (vec![("blobs/sha256.00", b"{}")], "digest"),
         ] {
