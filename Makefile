@@ -10,13 +10,13 @@ ROLE := $(CHART)/templates/clusterrole.yaml
 need = @command -v $(1) >/dev/null 2>&1 || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench check generate tools needed $(TOOLS:%=tool-%)
+.PHONY: help test demo bench crash check generate binary buildah tools needed $(TOOLS:%=tool-%)
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 # What fails fast comes first; what cargo test prints comes last.
-test: check tools ## Check and test everything, on a real cluster too (first time about 20 minutes).
+test: check tools binary buildah ## Check and test everything, on a real cluster too (first time about 30 minutes).
 	@cargo test --locked -- --include-ignored
 
 demo: needed tools ## Walk through the guide on a cluster of its own (KEEP=1 leaves it running).
@@ -26,17 +26,39 @@ demo: needed tools ## Walk through the guide on a cluster of its own (KEEP=1 lea
 bench: needed tools ## Measure chains, throughput and growth (ONLY=chains N=200; ONLY=large is 6 GiB).
 	@cargo bench --locked --quiet --bench measure -- $(ONLY)
 
+crash: needed ## Kill a process that uses the content store at every call and at 1,000 random moments (10 minutes).
+	$(call need,strace,install your system's package strace)
+	@cargo test --locked --quiet --test crash -- by-hand
+
 check: needed ## Check formatting, lints and documentation.
 	@cargo fmt --check
 	@cargo clippy --all-targets --locked -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-generate: needed ## Write anew what is made from src/api and config/rbac: crds/, the chart's CRDs and rights.
+generate: needed tool-kubernetes ## Write anew what is made from other files: CRDs, the chart's rights and table of values, install.yaml.
 	@cargo run --locked --quiet --bin ocm-controller -- crds > crds/delivery.ocm.software.yaml.new
 	@mv crds/delivery.ocm.software.yaml.new crds/delivery.ocm.software.yaml
 	@cp crds/delivery.ocm.software.yaml $(CHART)/crds/
 	@{ sed '/^rules:/,$$d' $(ROLE); sed -n '/^rules:/,$$p' config/rbac/role.yaml; } > $(CHART)/role.new
 	@mv $(CHART)/role.new $(ROLE)
+	@target/tools/bin/kubectl kustomize config/default > config/install.yaml.new
+	@mv config/install.yaml.new config/install.yaml
+	@WRITE_VALUES=1 cargo test --locked --quiet --test offline values::table_of_values
+
+# The same source makes the same bytes, wherever it lies.
+binary: needed ## Build the static binary of the image: target/image/ocm-controller.
+	@host=$$(rustc -vV | sed -n 's/^host: //p') && \
+	SOURCE_DATE_EPOCH=0 \
+	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo" \
+	cargo build --release --locked --quiet --bin ocm-controller --target $$host && \
+	mkdir -p target/image && cp target/$$host/release/ocm-controller target/image/
+
+# The test of the image builds one, which is for root alone.
+buildah:
+	@command -v buildah >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq buildah >/dev/null; } || { \
+		echo "buildah is missing: install your system's package buildah" >&2; exit 1; }
 
 tools: needed $(TOOLS:%=tool-%) ## Build what the cluster tests run, into a cache, and link it into target/tools.
 

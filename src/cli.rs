@@ -3,16 +3,19 @@
 mod crds;
 mod flags;
 mod network;
-mod notation;
 mod run;
+mod scrub;
+mod transfer;
 mod verify;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::chain::chain;
+use crate::store;
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -35,6 +38,10 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Verify the signatures of a component version, and the digests of all it consists of.
     Verify(Box<verify::VerifyArguments>),
+    /// Move component versions, and what they deliver, between registries and archives.
+    Transfer(Box<transfer::TransferArguments>),
+    /// Read the whole content store again and say what is damaged.
+    Scrub(scrub::ScrubArguments),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -72,6 +79,22 @@ pub enum Error {
         source: Box<verify::Error>,
     },
 
+    /// A transfer was not done.
+    #[error(transparent)]
+    Transfer {
+        /// The cause.
+        source: Box<transfer::Error>,
+    },
+
+    /// The content store could not be read.
+    #[error("failed to scrub the content store in --data-dir {path:?}")]
+    Scrub {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: store::Error,
+    },
+
     /// The operator could not start, or had to stop.
     #[error("failed to run the operator")]
     Run {
@@ -107,6 +130,13 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
             })?;
         }
         Command::Verify(arguments) => verify::verify(&arguments, output).await?,
+        Command::Transfer(arguments) => {
+            let transferred = transfer::run(*arguments, output).await;
+            transferred.map_err(|source| Error::Transfer {
+                source: Box::new(source),
+            })?;
+        }
+        Command::Scrub(arguments) => return scrub::scrub(&arguments, output),
         Command::Crds => crds::print(output)?,
     }
     Ok(ExitCode::SUCCESS)

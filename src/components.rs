@@ -1,13 +1,14 @@
-//! Component versions as they are read: a registry behind, the content store in between.
+//! Component versions as they are read: a registry or an archive behind, the content store in
+//! between.
 //!
 //! A tag is resolved to a digest once ([`Components::resolve`]); everything after that is read by
 //! digest, so that what was looked at is what is used. What was fetched stays in the store and is
 //! given out again only to a namespace that has fetched it itself from the same repository.
 
 mod artifact;
-mod artifact_set;
 mod content;
 mod error;
+mod kept;
 mod reader;
 mod recompute;
 mod signed;
@@ -21,27 +22,24 @@ pub use error::{Error, Result};
 pub use reader::ContentReader;
 pub use recompute::Recomputed;
 
+use self::kept::{Home, Kept};
 use crate::oci::Digest;
-use crate::ocm::{
-    BlobDescriptor, ComponentImage, ComponentManifest, ComponentName, Descriptor,
-    MAX_DESCRIPTOR_LAYER, MAX_MANIFEST, OcmRepository, ReadComponent, Version, Walk,
-    descriptor_layer, read_descriptor,
-};
+use crate::ocm::{ComponentName, Descriptor, OcmRepository, ReadComponent, Version, Walk};
 use crate::registry::{
-    self, Class, Client, Counters, Credentials, Endpoint, Manifest, Pool, Reference,
-    RegistryRepository, Scheme,
+    self, Class, Counters, Credentials, Endpoint, Pool, Reference, RegistryRepository, Scheme,
 };
+use crate::repository::component::{self, Wanted};
+use crate::repository::{RegistryArtifacts, SharedArtifacts};
 use crate::snapshot::Namespace;
 use crate::store::{Holder, Store};
-
-/// The largest config blob of a component version, in bytes.
-const MAX_CONFIG: usize = 64 * 1024;
 
 /// From where component versions are read, and on whose behalf.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The repository.
     pub repository: OcmRepository,
+    /// The archive that it is, where it is no registry. Only commands read archives.
+    pub archive: Option<SharedArtifacts>,
     /// The credentials of the object that asks.
     pub credentials: Arc<Credentials>,
     /// The namespace of that object: what it fetched is not given to others.
@@ -102,18 +100,14 @@ impl Components {
     /// The versions of `name` that `place` holds, in no order. Tags that are no versions are left
     /// out.
     pub async fn versions(&self, place: &Place, name: &ComponentName) -> Result<Vec<Version>> {
-        let (client, repository) = self.client(place, name)?;
-        let listed = client.list_tags(repository.name()).await;
-        let listed = self.heard(place, &repository, listed).await?;
-        let listed = listed.map_err(|source| Error::ListVersions {
+        let home = self.home(place, name)?;
+        let listed = home.artifacts.tags(&home.name).await;
+        let listed = self.heard(place, &home, listed).await?;
+        let tags = listed.map_err(|source| Error::ListVersions {
             component: name.clone(),
             source,
         })?;
-        Ok(listed
-            .tags
-            .iter()
-            .filter_map(|tag| Version::from_tag(tag).ok())
-            .collect())
+        Ok(component::versions(&tags))
     }
 
     /// The digest that the tag of a component version names now.
@@ -123,11 +117,10 @@ impl Components {
         name: &ComponentName,
         version: &Version,
     ) -> Result<Digest> {
-        let (client, repository) = self.client(place, name)?;
-        let resolved = client
-            .resolve(repository.name(), &Reference::Tag(version.tag().clone()))
-            .await;
-        let resolved = self.heard(place, &repository, resolved).await?;
+        let home = self.home(place, name)?;
+        let tag = Reference::Tag(version.tag().clone());
+        let resolved = home.artifacts.resolve(&home.name, &tag).await;
+        let resolved = self.heard(place, &home, resolved).await?;
         let resolved = resolved.map_err(|source| Error::read(name, version, source))?;
         Ok(resolved.digest)
     }
@@ -140,33 +133,21 @@ impl Components {
         version: &Version,
         digest: &Digest,
     ) -> Result<ReadComponent> {
-        let manifest = self.manifest(place, name, version, digest).await?;
-        let (image, manifests) = match manifest {
-            ComponentManifest::Image(image) => (image, Vec::new()),
-            ComponentManifest::Index { component, others } => {
-                match self
-                    .manifest(place, name, version, &component.digest)
-                    .await?
-                {
-                    ComponentManifest::Image(image) => (image, others),
-                    ComponentManifest::Index { .. } => {
-                        return Err(Error::NestedIndex {
-                            component: name.clone(),
-                            version: version.clone(),
-                        });
-                    }
-                }
-            }
+        let home = self.home(place, name)?;
+        let wanted = Wanted {
+            place: &place.repository,
+            repository: &home.name,
+            name,
+            version,
         };
-        let ComponentImage { config, layers } = image;
-        let descriptor = self.descriptor(place, name, version, &config).await?;
-        Ok(ReadComponent {
-            repository: place.repository.clone(),
-            digest: digest.clone(),
-            layers,
-            manifests,
-            descriptor,
-        })
+        let kept = Kept {
+            components: self,
+            place,
+            home: &home,
+            wanted: &wanted,
+        };
+        let (component, _) = component::read(&kept, &wanted, digest).await?;
+        Ok(component)
     }
 
     /// Reads everything that `root` refers to, the root first, in the order in which it is reached.
@@ -196,91 +177,14 @@ impl Components {
         Ok(resolved)
     }
 
-    async fn descriptor(
-        &self,
-        place: &Place,
-        name: &ComponentName,
-        version: &Version,
-        config: &BlobDescriptor,
-    ) -> Result<Descriptor> {
-        let malformed = |source| Error::Malformed {
-            component: name.clone(),
-            version: version.clone(),
-            source,
-        };
-        let config = self.small(place, name, version, config, MAX_CONFIG).await?;
-        let layer = descriptor_layer(&config).map_err(malformed)?;
-        let bytes = self
-            .small(place, name, version, &layer, MAX_DESCRIPTOR_LAYER)
-            .await?;
-        let work = move || read_descriptor(&layer.media_type, bytes.as_ref());
-        let descriptor = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|source| Error::Aborted { source })?
-            .map_err(malformed)?;
-        descriptor.expect(name, version).map_err(malformed)?;
-        Ok(descriptor)
-    }
-
-    /// A manifest by its digest, from the store where this namespace may have it.
-    async fn manifest(
-        &self,
-        place: &Place,
-        name: &ComponentName,
-        version: &Version,
-        digest: &Digest,
-    ) -> Result<ComponentManifest> {
-        let (client, repository) = self.client(place, name)?;
-        let kept = self.kept(place, &repository, digest, MAX_MANIFEST).await?;
-        let bytes = if let Some(bytes) = kept {
-            bytes
-        } else {
-            let manifest: Manifest = client
-                .manifest(repository.name(), &Reference::Digest(digest.clone()))
-                .await
-                .map_err(|source| Error::read(name, version, source))?;
-            self.keep(place, &repository, digest, manifest.bytes.clone())
-                .await?;
-            manifest.bytes
-        };
-        let media_type = media_type_of(&bytes);
-        ComponentManifest::parse(&bytes, &media_type).map_err(|source| Error::Malformed {
-            component: name.clone(),
-            version: version.clone(),
-            source,
-        })
-    }
-
-    /// A small blob, from the store where this namespace may have it.
-    async fn small(
-        &self,
-        place: &Place,
-        name: &ComponentName,
-        version: &Version,
-        blob: &BlobDescriptor,
-        limit: usize,
-    ) -> Result<Bytes> {
-        let (client, repository) = self.client(place, name)?;
-        if let Some(bytes) = self.kept(place, &repository, &blob.digest, limit).await? {
-            return Ok(bytes);
-        }
-        let bytes = client
-            .blob_bytes(repository.name(), &blob.digest, Some(blob.size), limit)
-            .await
-            .map_err(|source| Error::read(name, version, source))?;
-        self.keep(place, &repository, &blob.digest, bytes.clone())
-            .await?;
-        Ok(bytes)
-    }
-
     async fn kept(
         &self,
         place: &Place,
-        repository: &RegistryRepository,
+        home: &Home,
         digest: &Digest,
         limit: usize,
     ) -> Result<Option<Bytes>> {
-        let (place, repository, digest) = (place.clone(), repository.to_string(), digest.clone());
+        let (place, repository, digest) = (place.clone(), home.to_string(), digest.clone());
         self.blocking(move |store| {
             if !store.is_granted(place.holder(&repository), &digest)? {
                 return Ok(None);
@@ -290,14 +194,8 @@ impl Components {
         .await
     }
 
-    async fn keep(
-        &self,
-        place: &Place,
-        repository: &RegistryRepository,
-        digest: &Digest,
-        bytes: Bytes,
-    ) -> Result<()> {
-        let (place, repository, digest) = (place.clone(), repository.to_string(), digest.clone());
+    async fn keep(&self, place: &Place, home: &Home, digest: &Digest, bytes: Bytes) -> Result<()> {
+        let (place, repository, digest) = (place.clone(), home.to_string(), digest.clone());
         self.blocking(move |store| {
             if store.contains(&digest)?.is_none() {
                 store.write_small(&digest, &bytes)?;
@@ -311,14 +209,14 @@ impl Components {
     async fn heard<T>(
         &self,
         place: &Place,
-        repository: &RegistryRepository,
+        home: &Home,
         answer: registry::Result<T>,
     ) -> Result<registry::Result<T>> {
         let is_denied = answer.as_ref().err().is_some_and(|failure| {
             matches!(failure.class(), Class::Unauthorized | Class::Forbidden)
         });
         if is_denied {
-            let (place, repository) = (place.clone(), repository.to_string());
+            let (place, repository) = (place.clone(), home.to_string());
             self.blocking(move |store| store.revoke(place.holder(&repository)))
                 .await?;
         }
@@ -335,8 +233,8 @@ impl Components {
             .map_err(|source| Error::Store { source })
     }
 
-    /// The client and repository for the versions of a component.
-    fn client(&self, place: &Place, name: &ComponentName) -> Result<(Client, RegistryRepository)> {
+    /// The repository of the versions of a component.
+    fn home(&self, place: &Place, name: &ComponentName) -> Result<Home> {
         let repository = place
             .repository
             .component_repository(name)
@@ -344,11 +242,27 @@ impl Components {
                 component: name.clone(),
                 source,
             })?;
+        if let Some(archive) = &place.archive {
+            return Ok(Home {
+                artifacts: Arc::clone(archive),
+                name: repository,
+            });
+        }
         let repository = RegistryRepository::new(endpoint(&place.repository)?, repository);
-        Ok((
-            self.pool.client(&repository, &place.credentials),
-            repository,
-        ))
+        Ok(self.registry(place, &repository))
+    }
+
+    /// A repository of a registry.
+    fn registry(&self, place: &Place, repository: &RegistryRepository) -> Home {
+        let artifacts = RegistryArtifacts::new(
+            self.pool.clone(),
+            repository.endpoint().clone(),
+            Arc::clone(&place.credentials),
+        );
+        Home {
+            artifacts: Arc::new(artifacts),
+            name: repository.name().clone(),
+        }
     }
 }
 
@@ -364,27 +278,5 @@ fn scheme(repository: &OcmRepository) -> Scheme {
         Scheme::Http
     } else {
         Scheme::Https
-    }
-}
-
-/// The media type that a manifest names for itself. It was compared with the header when it was
-/// pulled, and the header is not kept.
-fn media_type_of(manifest: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Named {
-        media_type: Option<String>,
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    let named: Option<Named> = serde_json::from_slice(manifest).ok();
-    match named {
-        Some(Named {
-            media_type: Some(media_type),
-            ..
-        }) => media_type,
-        Some(Named {
-            manifests: Some(_), ..
-        }) => crate::registry::media_type::OCI_INDEX.to_owned(),
-        _ => crate::registry::media_type::OCI_MANIFEST.to_owned(),
     }
 }

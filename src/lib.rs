@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `oci`, `ocm`, `edit`, `archive`, `mutation`, `snapshot` and `deploy` are the core: values and
-//! bytes in, values and bytes out. `registry`, `store`, `serve`, `components`, `publish` and
-//! `pipeline` do input and output and know nothing of Kubernetes. `controller` is the shell: it reads
+//! bytes in, values and bytes out. `registry`, `repository`, `transfer`, `store`, `serve`,
+//! `components`, `publish` and `pipeline` do input and output and know nothing of Kubernetes. `controller` is the shell: it reads
 //! the cluster, calls the others, and writes the cluster. `cli` starts it.
 
 pub mod api;
@@ -26,7 +26,9 @@ pub mod ocm;
 pub mod pipeline;
 pub mod publish;
 pub mod registry;
+pub mod repository;
 pub mod serve;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;

@@ -10,6 +10,7 @@
 mod access;
 mod artifact;
 mod component;
+mod component_artifact;
 mod constraint;
 mod descriptor;
 mod document;
@@ -27,15 +28,17 @@ mod selector;
 pub mod signature;
 mod version;
 mod walk;
+mod written;
 
 pub use access::{
     Access, Git, GitHub, Helm, LocalBlob, Maven, Npm, OciBlob, Ocm, RawAccess, S3, Wget,
 };
 pub use artifact::{
     BlobDescriptor, ComponentImage, ComponentManifest, MAX_DESCRIPTOR_LAYER, MAX_MANIFEST,
-    descriptor_layer, is_artifact_set, is_manifest, read_descriptor,
+    descriptor_bytes, descriptor_layer, is_artifact_set, is_manifest, read_descriptor,
 };
 pub use component::{BlobLocation, ReadComponent};
+pub use component_artifact::{ComponentArtifact, component_manifest};
 pub use constraint::Constraint;
 pub use descriptor::{
     Descriptor, DigestSpec, Label, MAX_DESCRIPTOR, NestedDigest, NestedResourceDigest, Provider,
@@ -51,3 +54,4 @@ pub use repository::OcmRepository;
 pub use selector::{FoundResource, ResourceSelector};
 pub use version::Version;
 pub use walk::{Request, Visited, Walk};
+pub use written::{DescriptorDocument, Element, ElementKind};

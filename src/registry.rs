@@ -67,6 +67,8 @@ pub use transport::Transport;
 
 use std::time::Duration;
 
+use crate::repository::ArchiveError;
+
 /// The result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -98,6 +100,15 @@ pub enum Error {
         reference: String,
         /// Why.
         source: Failure,
+    },
+
+    /// An archive, or something in it, cannot be read or written.
+    #[error("failed to use archive {reference:?}")]
+    Archive {
+        /// The archive, and what in it.
+        reference: String,
+        /// Why.
+        source: ArchiveError,
     },
 
     /// Something could not be pushed, or is not there after it was accepted.
@@ -201,6 +212,8 @@ impl Error {
             | Self::PullBlob { source, .. }
             | Self::Push { source, .. }
             | Self::Delete { source, .. } => source.class(),
+            Self::Archive { source, .. } if source.is_not_found() => Class::NotFound,
+            Self::Archive { .. } => Class::InvalidContent,
             Self::ReadSource { .. } => Class::Transient,
             Self::ReadCredentials { .. }
             | Self::ParseUrl { .. }
@@ -217,7 +230,8 @@ impl Error {
             | Self::PullBlob { source, .. }
             | Self::Push { source, .. }
             | Self::Delete { source, .. } => source.retry_after(),
-            Self::ReadSource { .. }
+            Self::Archive { .. }
+            | Self::ReadSource { .. }
             | Self::ReadCredentials { .. }
             | Self::ParseUrl { .. }
             | Self::ParseOverride { .. }

@@ -39,6 +39,7 @@ mod garbage;
 mod live;
 mod plan;
 mod pointer;
+mod scrub;
 mod survey;
 mod uses;
 
@@ -57,6 +58,7 @@ pub use garbage::{Collection, Swept};
 pub use live::{Live, LiveSnapshot};
 pub use plan::Plan;
 pub use pointer::{Holder, TagRecord};
+pub use scrub::{Finding, FindingKind, Scrubbed, scrub};
 pub use uses::Hold;
 
 use counts::Counts;
@@ -97,6 +99,13 @@ pub enum Error {
         path: PathBuf,
         /// What its `version` file says.
         found: String,
+    },
+
+    /// There is nothing to read.
+    #[error("{path:?} holds no content store")]
+    NoStore {
+        /// The folder.
+        path: PathBuf,
     },
 
     /// Another process has the store open.
@@ -145,6 +154,7 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
             ),
             Self::NewerLayout { .. }
+            | Self::NoStore { .. }
             | Self::InUse { .. }
             | Self::Mismatch { .. }
             | Self::TooLarge { .. }
@@ -202,24 +212,7 @@ impl Store {
         let version = check_layout(&disk, root)?;
         disk.ensure_folder(root)
             .map_err(Error::access("create", root))?;
-        let lock_path = root.join("lock");
-        let lock = disk
-            .lock(&lock_path)
-            .map_err(Error::access("lock", &lock_path))?
-            .ok_or_else(|| Error::InUse {
-                path: root.to_owned(),
-            })?;
-        let store = Self {
-            inner: Arc::new(Inner {
-                disk,
-                verified: Mutex::default(),
-                verifying: std::array::from_fn(|_| Mutex::default()),
-                tagging: std::array::from_fn(|_| Mutex::default()),
-                uses: Arc::default(),
-                counts: Counts::default(),
-                _lock: lock,
-            }),
-        };
+        let store = Self::locked(disk, root)?;
         for folder in ["tmp", blob::TRASH, "quarantine"] {
             store.clear(folder)?;
         }
@@ -231,6 +224,38 @@ impl Store {
         }
         store.check_writable()?;
         Ok(store)
+    }
+
+    /// Opens a store that is there, and changes nothing in it.
+    fn open_as_it_is(files: Arc<dyn FileSystem>, root: &Path) -> Result<Self> {
+        let disk = Disk::new(files, root.to_owned());
+        if check_layout(&disk, root)?.is_none() {
+            return Err(Error::NoStore {
+                path: root.to_owned(),
+            });
+        }
+        Self::locked(disk, root)
+    }
+
+    fn locked(disk: Disk, root: &Path) -> Result<Self> {
+        let lock_path = root.join("lock");
+        let lock = disk
+            .lock(&lock_path)
+            .map_err(Error::access("lock", &lock_path))?
+            .ok_or_else(|| Error::InUse {
+                path: root.to_owned(),
+            })?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                disk,
+                verified: Mutex::default(),
+                verifying: std::array::from_fn(|_| Mutex::default()),
+                tagging: std::array::from_fn(|_| Mutex::default()),
+                uses: Arc::default(),
+                counts: Counts::default(),
+                _lock: lock,
+            }),
+        })
     }
 
     /// Writes, syncs and removes a small file: whether the store can take content now.

@@ -15,6 +15,18 @@ const IGNORED: &[(&str, bool)] = &[
     ("zap-time-encoding", true),
 ];
 
+/// What `ocm transfer` calls component versions.
+const COMPONENTS: [&str; 8] = [
+    "component",
+    "components",
+    "comp",
+    "c",
+    "componentversion",
+    "componentversions",
+    "cv",
+    "component-version",
+];
+
 /// Splits `arguments` into those for us, with single dashes doubled as Go's flag package allows,
 /// and the names of those that are ignored. Flags without a command mean `run`, as they do for the
 /// original's image.
@@ -30,6 +42,14 @@ pub(super) fn sort(
         .is_some_and(|first| first.starts_with('-') && !about_the_program.contains(&first.as_str()))
     {
         kept.push("run".to_owned());
+    }
+    // The `ocm` command line says what it transfers; here it is component versions only.
+    if arguments
+        .peek()
+        .is_some_and(|command| command == "transfer")
+    {
+        kept.extend(arguments.next());
+        arguments.next_if(|word| COMPONENTS.contains(&word.as_str()));
     }
     while let Some(argument) = arguments.next() {
         let Some((name, has_value)) = flag(&argument) else {
@@ -109,5 +129,29 @@ mod tests {
     fn single_dash_means_the_same_as_two() {
         let (kept, _) = sorted(&["ocm-controller", "run", "-oci-registry-addr=registry:5000"]);
         assert_eq!(kept[2], "--oci-registry-addr=registry:5000");
+    }
+
+    #[test]
+    fn command_of_the_guide_is_accepted_word_for_word() {
+        for word in ["component", "cv", "components"] {
+            let (kept, _) = sorted(&[
+                "ocm-controller",
+                "transfer",
+                word,
+                "--copy-resources",
+                "ghcr.io/phoban01//phoban.io/podinfo",
+                "ghcr.io/phoban01/air-gapped",
+            ]);
+            let expected = [
+                "ocm-controller",
+                "transfer",
+                "--copy-resources",
+                "ghcr.io/phoban01//phoban.io/podinfo",
+                "ghcr.io/phoban01/air-gapped",
+            ];
+            assert_eq!(kept, expected);
+        }
+        let (kept, _) = sorted(&["ocm-controller", "crds", "component"]);
+        assert_eq!(kept, ["ocm-controller", "crds", "component"]);
     }
 }

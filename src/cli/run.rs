@@ -2,6 +2,7 @@
 
 mod cluster;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::network::NetworkArguments;
+use super::network::{self, NetworkArguments};
 use crate::archive::Limits;
 use crate::components::Components;
 use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
@@ -132,7 +133,7 @@ pub enum Error {
     Logging { source: telemetry::Error },
 
     #[error(transparent)]
-    Network { source: super::network::Error },
+    Network(network::Error),
 
     #[error("failed to open the content store in --data-dir {path:?}")]
     OpenStore { path: PathBuf, source: store::Error },
@@ -160,16 +161,14 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     }
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(stop_on_signal(shutdown.clone())?);
+    let stop = stop_on_signal(shutdown.clone()).map_err(|source| Error::Signals { source })?;
+    tasks.spawn(stop);
 
     let store = Store::open(&arguments.data_dir).map_err(|source| Error::OpenStore {
         path: arguments.data_dir.clone(),
         source,
     })?;
-    let transport = arguments
-        .network
-        .transport()
-        .map_err(|source| Error::Network { source })?;
+    let transport = arguments.network.transport().map_err(Error::Network)?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let pipeline = Pipeline::new(components, store.clone(), arguments.limits());
     let metrics = Metrics::new(transport.clone(), store.clone());
@@ -253,10 +252,10 @@ async fn endpoint(
     ))
 }
 
-fn stop_on_signal(shutdown: CancellationToken) -> Result<impl Future<Output = ()>, Error> {
-    let listen = |kind| signal(kind).map_err(|source| Error::Signals { source });
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
+/// Listens for SIGTERM and SIGINT, and cancels when one comes.
+pub(super) fn stop_on_signal(shutdown: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -11,11 +11,12 @@ use clap::{Args, ValueEnum};
 
 use self::report::Report;
 use super::network::{self, CredentialArguments, NetworkArguments};
-use super::notation::ComponentRef;
+use super::transfer;
 use crate::components::{self, Components, Place};
 use crate::ocm::signature::{self, PublicKey, Signer};
 use crate::ocm::{ComponentName, Version};
 use crate::registry::Pool;
+use crate::repository::{ComponentReference, Location};
 use crate::snapshot::Namespace;
 use crate::store::{self, Store};
 
@@ -24,7 +25,7 @@ use crate::store::{self, Store};
 pub(super) struct VerifyArguments {
     /// The component version; the newest version where none is named.
     #[arg(value_name = "REPOSITORY//COMPONENT[:VERSION]")]
-    component: ComponentRef,
+    component: ComponentReference,
 
     /// A public key or certificate (PEM) and the name of the signature it is for; without a name
     /// it is for those that --signature names. Repeatable.
@@ -73,6 +74,9 @@ pub enum Error {
 
     #[error(transparent)]
     Network { source: network::Error },
+
+    #[error(transparent)]
+    Open { source: Box<transfer::Error> },
 
     #[error("failed to make a temporary folder")]
     TemporaryFolder { source: std::io::Error },
@@ -168,15 +172,28 @@ impl VerifyArguments {
         let credentials = self.credentials.credentials().map_err(network)?;
         let folder = tempfile::tempdir().map_err(|source| Error::TemporaryFolder { source })?;
         let store = Store::open(folder.path()).map_err(|source| Error::Store { source })?;
-        let components = Components::new(Pool::new(transport), store);
+        let pool = Pool::new(transport);
+        let credentials = Arc::new(credentials);
+        let location = &self.component.location;
+        let archive = match location {
+            Location::Registry(_) => None,
+            Location::Archive { .. } => {
+                let opened = transfer::open(location, &pool, &credentials).await;
+                Some(opened.map_err(|source| Error::Open {
+                    source: Box::new(source),
+                })?)
+            }
+        };
+        let components = Components::new(pool, store);
         let place = Place {
-            repository: self.component.repository.clone(),
-            credentials: Arc::new(credentials),
+            repository: location.repository(),
+            archive,
+            credentials,
             namespace: namespace(),
             holder: String::new(),
             signed_only: true,
         };
-        let name = &self.component.name;
+        let name = &self.component.component;
         let version = match &self.component.version {
             Some(version) => version.clone(),
             None => newest(&components, &place, name).await?,

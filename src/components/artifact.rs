@@ -3,16 +3,14 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use bytes::Bytes;
 use serde_json::json;
 
 use super::content::{Content, Piece};
+use super::kept::Home;
 use super::{Components, Error, Place, Result, signed};
-use crate::oci::{Algorithm, Digest, json as strict_json};
-use crate::ocm::{BlobDescriptor, MAX_MANIFEST, Resource};
-use crate::registry::{
-    self, ImageIndex, ImageManifest, Manifest, Reference, RegistryRepository, media_type,
-};
+use crate::oci::{Algorithm, Digest};
+use crate::ocm::{BlobDescriptor, Resource};
+use crate::registry::{self, ImageManifest, Manifest, Reference};
 use crate::snapshot::ContentKind;
 
 /// The configurations of container images: their layers are a file system, not content.
@@ -36,17 +34,17 @@ impl Components {
         &self,
         place: &Place,
         resource: &Resource,
-        repository: RegistryRepository,
+        home: Home,
         reference: &Reference,
     ) -> Result<Content> {
-        let top = self.pull(place, resource, &repository, reference).await?;
+        let top = self.pull(place, resource, &home, reference).await?;
         signed::check_manifest(place, resource, &top)?;
         if let registry::Content::Image(image) = &top.content
             && let Some(layer) = only_content(image)
         {
-            return Ok(Content::of_blobs(repository, vec![blob(layer)]));
+            return Ok(Content::of_blobs(home, vec![blob(layer)]));
         }
-        self.layout(place, resource, repository, top).await
+        self.layout(place, resource, home, top).await
     }
 
     /// The whole artifact, each manifest and blob once.
@@ -54,7 +52,7 @@ impl Components {
         &self,
         place: &Place,
         resource: &Resource,
-        repository: RegistryRepository,
+        home: Home,
         top: Manifest,
     ) -> Result<Content> {
         let index = json!({"schemaVersion": 2, "manifests": [
@@ -93,7 +91,7 @@ impl Components {
                     }
                     for child in &index.manifests {
                         let wanted = Reference::Digest(child.digest.clone());
-                        let pulled = self.pull(place, resource, &repository, &wanted).await?;
+                        let pulled = self.pull(place, resource, &home, &wanted).await?;
                         pending.push_back(pulled);
                     }
                 }
@@ -102,59 +100,23 @@ impl Components {
                 return Err(unsupported());
             }
         }
-        Ok(Content::of_layout(repository, &identity, layout.finish()))
+        Ok(Content::of_layout(home, &identity, layout.finish()))
     }
 
-    /// A manifest; one that is named by its digest is taken from the store where this namespace
-    /// has pulled it before.
+    /// A manifest of the artifact of `resource`.
     async fn pull(
         &self,
         place: &Place,
         resource: &Resource,
-        repository: &RegistryRepository,
+        home: &Home,
         reference: &Reference,
     ) -> Result<Manifest> {
-        if let Reference::Digest(digest) = reference
-            && let Some(bytes) = self.kept(place, repository, digest, MAX_MANIFEST).await?
-            && let Some(pulled) = reread(digest, &bytes)
-        {
-            return Ok(pulled);
-        }
-        let client = self.pool.client(repository, &place.credentials);
-        let pulled = client.manifest(repository.name(), reference).await;
-        let manifest = pulled.map_err(|source| Error::Pull {
+        let pulled = self.manifest(place, home, reference).await?;
+        pulled.map_err(|source| Error::Pull {
             resource: resource.identity(),
             source,
-        })?;
-        self.keep(place, repository, &manifest.digest, manifest.bytes.clone())
-            .await?;
-        Ok(manifest)
+        })
     }
-}
-
-/// Reads a manifest again that was checked when it was pulled. One that does not name its own
-/// media type is pulled again.
-fn reread(digest: &Digest, bytes: &Bytes) -> Option<Manifest> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Named {
-        media_type: String,
-    }
-    let Named { media_type } = serde_json::from_slice(bytes).ok()?;
-    let is_index = media_type == media_type::OCI_INDEX || media_type == media_type::DOCKER_LIST;
-    let content = if is_index {
-        registry::Content::Index(strict_json::from_slice::<ImageIndex>(bytes).ok()?)
-    } else {
-        registry::Content::Image(Box::new(
-            strict_json::from_slice::<ImageManifest>(bytes).ok()?,
-        ))
-    };
-    Some(Manifest {
-        media_type,
-        digest: digest.clone(),
-        bytes: bytes.clone(),
-        content,
-    })
 }
 
 /// The layer that is the content of an artifact: a packed Helm chart, or the only layer of what is

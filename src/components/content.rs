@@ -1,6 +1,7 @@
 //! The content of a resource: where it is, by digest.
 
-use super::{Components, Error, Place, Result, endpoint, scheme, signed};
+use super::kept::Home;
+use super::{Components, Error, Place, Result, scheme, signed};
 use crate::oci::{Digest, Hasher, ImageReference};
 use crate::ocm::{Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location};
 use crate::registry::{self, Reference, RegistryRepository};
@@ -20,7 +21,7 @@ pub struct Content {
 /// Pieces from one repository; joined in this order they are the content.
 #[derive(Debug, Clone)]
 pub struct Source {
-    pub(super) repository: RegistryRepository,
+    pub(super) home: Home,
     pub(super) pieces: Vec<Piece>,
 }
 
@@ -48,27 +49,27 @@ impl Components {
         signed::require_digest(place, resource)?;
         match resource.access.typed().map_err(failed)? {
             Access::LocalBlob(blob) => {
-                let (_, repository) = self.client(place, &component.descriptor.name)?;
+                let home = self.home(place, &component.descriptor.name)?;
                 match component.local_blob(resource, &blob).map_err(failed)? {
                     BlobLocation::Blobs(blobs) => {
                         check_digest(resource, &blobs)?;
                         signed::refuse_artifact_set(place, resource)?;
-                        Ok(Content::of_blobs(repository, blobs))
+                        Ok(Content::of_blobs(home, blobs))
                     }
                     BlobLocation::Manifest(digest) => {
-                        self.artifact(place, resource, repository, &Reference::Digest(digest))
+                        self.artifact(place, resource, home, &Reference::Digest(digest))
                             .await
                     }
                 }
             }
             Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
                 let image = location(component, resource).map_err(failed)?;
-                let repository = Self::repository_of(place, &image, resource)?;
+                let home = self.home_of(place, &image, resource)?;
                 let wanted = match (reference(&image), manifest_digest(resource)) {
                     (Reference::Tag(_), Some(digest)) => Reference::Digest(digest),
                     (wanted, _) => wanted,
                 };
-                self.artifact(place, resource, repository, &wanted).await
+                self.artifact(place, resource, home, &wanted).await
             }
             _ => Err(Error::UnsupportedAccess {
                 resource: resource.identity(),
@@ -77,27 +78,31 @@ impl Components {
         }
     }
 
-    pub(super) fn repository_of(
+    /// The repository of an image.
+    pub(super) fn home_of(
+        &self,
         place: &Place,
         reference: &ImageReference,
         resource: &Resource,
-    ) -> Result<RegistryRepository> {
+    ) -> Result<Home> {
         // Plain HTTP is the repository's own setting; it holds for nobody else's host.
-        let own = endpoint(&place.repository)?;
-        let scheme = if reference.host() == own.authority() {
+        let own = place.repository.written_host();
+        let scheme = if own.is_ok_and(|own| own == reference.host()) {
             scheme(&place.repository)
         } else {
             registry::Scheme::Https
         };
-        RegistryRepository::of_image(reference, scheme).map_err(|source| Error::Pull {
+        let repository = RegistryRepository::of_image(reference, scheme);
+        let repository = repository.map_err(|source| Error::Pull {
             resource: resource.identity(),
             source,
-        })
+        })?;
+        Ok(self.registry(place, &repository))
     }
 }
 
 impl Content {
-    pub(super) fn of_blobs(repository: RegistryRepository, blobs: Vec<BlobDescriptor>) -> Self {
+    pub(super) fn of_blobs(home: Home, blobs: Vec<BlobDescriptor>) -> Self {
         let identity = match blobs.as_slice() {
             [only] => only.digest.clone(),
             several => {
@@ -119,20 +124,16 @@ impl Content {
         let pieces = blobs.into_iter().map(Piece::Blob).collect();
         Self {
             identity,
-            source: Source { repository, pieces },
+            source: Source { home, pieces },
             kind,
         }
     }
 
     /// An artifact in the form of an image layout; `top` is its manifest.
-    pub(super) fn of_layout(
-        repository: RegistryRepository,
-        top: &Digest,
-        pieces: Vec<Piece>,
-    ) -> Self {
+    pub(super) fn of_layout(home: Home, top: &Digest, pieces: Vec<Piece>) -> Self {
         Self {
             identity: Digest::of(format!("image layout of {top}")),
-            source: Source { repository, pieces },
+            source: Source { home, pieces },
             kind: ContentKind::Files,
         }
     }

@@ -1,6 +1,7 @@
 //! What keeps a component version from being read.
 
 use crate::ocm::{self, ComponentName, Identity, Version};
+use crate::repository::component;
 use crate::{registry, store};
 
 /// The result of this module's functions.
@@ -186,6 +187,35 @@ impl Error {
             component: component.clone(),
             version: version.clone(),
             source,
+        }
+    }
+}
+
+impl From<component::Error> for Error {
+    fn from(error: component::Error) -> Self {
+        match error {
+            component::Error::Read {
+                component,
+                version,
+                source,
+            } => Self::Read {
+                component,
+                version,
+                source,
+            },
+            component::Error::Malformed {
+                component,
+                version,
+                source,
+            } => Self::Malformed {
+                component,
+                version,
+                source,
+            },
+            component::Error::NestedIndex { component, version } => {
+                Self::NestedIndex { component, version }
+            }
+            component::Error::Aborted { source } => Self::Aborted { source },
         }
     }
 }

@@ -6,9 +6,10 @@ use std::io::{self, Cursor, Read};
 use tokio::runtime::Handle;
 
 use super::content::Piece;
+use super::kept::Home;
 use super::{Components, Content, Place};
 use crate::ocm::BlobDescriptor;
-use crate::registry::{BlobReader, Client, RegistryRepository};
+use crate::registry::BlobReader;
 use crate::snapshot::Namespace;
 use crate::store::{Holder, Store};
 
@@ -19,13 +20,11 @@ const LARGEST_KEPT: u64 = 1 << 20;
 impl Components {
     /// The bytes of `content`, for a thread that may block.
     pub fn open(&self, place: &Place, content: &Content) -> ContentReader {
-        let repository = content.source.repository.clone();
         ContentReader {
-            client: self.pool.client(&repository, &place.credentials),
             store: self.store.clone(),
             namespace: place.namespace.clone(),
             holder: place.holder.clone(),
-            repository,
+            home: content.source.home.clone(),
             pending: content.source.pieces.iter().cloned().collect(),
             current: None,
             runtime: Handle::current(),
@@ -35,11 +34,10 @@ impl Components {
 
 /// The bytes of a [`Content`], checked as they flow. Reads block on the network.
 pub struct ContentReader {
-    client: Client,
     store: Store,
     namespace: Namespace,
     holder: String,
-    repository: RegistryRepository,
+    home: Home,
     pending: VecDeque<Piece>,
     current: Option<Open>,
     runtime: Handle,
@@ -65,16 +63,15 @@ impl ContentReader {
         if blob.size <= LARGEST_KEPT {
             return self.small(blob).map(|bytes| Open::Kept(Cursor::new(bytes)));
         }
-        let opened = self
-            .client
-            .blob(self.repository.name(), &blob.digest, Some(blob.size));
+        let Home { artifacts, name } = &self.home;
+        let opened = artifacts.blob(name, &blob.digest, Some(blob.size));
         let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
         Ok(Open::Pulled(Box::new(stream.into_reader(&self.runtime))))
     }
 
     /// A small blob, from the store where this namespace has pulled it before.
     fn small(&self, blob: &BlobDescriptor) -> io::Result<Vec<u8>> {
-        let (repository, digest) = (self.repository.to_string(), &blob.digest);
+        let (repository, digest) = (self.home.to_string(), &blob.digest);
         let holder = Holder {
             namespace: &self.namespace,
             uid: &self.holder,
@@ -93,8 +90,12 @@ impl ContentReader {
             return Ok(bytes);
         }
         let limit = usize::try_from(LARGEST_KEPT).unwrap_or(usize::MAX);
-        let name = self.repository.name();
-        let pulled = self.client.blob_bytes(name, digest, Some(blob.size), limit);
+        let Home { artifacts, name } = &self.home;
+        let what = format!("{repository}@{digest}");
+        let pulled = async {
+            let opened = artifacts.blob(name, digest, Some(blob.size)).await?;
+            opened.collect(&what, limit).await
+        };
         let bytes = self.runtime.block_on(pulled).map_err(io::Error::other)?;
         if self
             .store

@@ -5,20 +5,25 @@
 //! it reads against the address. So a blob is known by its address and not read for verification,
 //! unless the descriptor records a digest by another algorithm.
 
-use std::io::{self, Read as _};
+use std::io::Read as _;
 
 use serde_json::json;
 
 use super::content::reference;
-use super::{Components, Content, Error, Place, Resolved, Result, artifact_set};
+use super::kept::Home;
+use super::{Components, Content, Error, Place, Resolved, Result};
 use crate::oci::{Algorithm, Digest, Hasher};
 use crate::ocm::signature::{self, Claim, Contents, Found, Signer, Verified, Wanted};
-use crate::ocm::{Access, BlobLocation, LocalBlob, ReadComponent, Resource, location};
+use crate::ocm::{
+    Access, BlobDescriptor, BlobLocation, LocalBlob, ReadComponent, Resource, is_artifact_set,
+    location,
+};
 use crate::registry::{Manifest, Reference};
+use crate::repository::Archive;
 use crate::store;
 
 /// Part of the key of what is remembered: raised when something else is looked at.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 1;
 
 impl Components {
     /// Verifies the component version `root` and all it refers to: each of `signers` has to have
@@ -106,18 +111,17 @@ impl Components {
             }
             Access::OciArtifact { .. } | Access::RelativeOciReference { .. } => {
                 let image = location(component, resource).map_err(failed)?;
-                let repository = Self::repository_of(place, &image, resource)?;
-                let client = self.pool.client(&repository, &place.credentials);
+                let home = self.home_of(place, &image, resource)?;
                 let wanted = reference(&image);
                 let pull = |source| Error::Pull {
                     resource: resource.identity(),
                     source,
                 };
                 if algorithm == Algorithm::Sha256 {
-                    let found = client.resolve(repository.name(), &wanted).await;
+                    let found = home.artifacts.resolve(&home.name, &wanted).await;
                     return Ok(Found::Content(found.map_err(pull)?.digest));
                 }
-                let manifest = client.manifest(repository.name(), &wanted).await;
+                let manifest = home.artifacts.manifest(&home.name, &wanted).await;
                 Ok(Found::Content(digest_of(
                     &manifest.map_err(pull)?,
                     algorithm,
@@ -139,20 +143,22 @@ impl Components {
             resource: resource.identity(),
             source,
         };
-        let (client, repository) = self.client(place, &component.descriptor.name)?;
+        let home = self.home(place, &component.descriptor.name)?;
         match component.local_blob(resource, blob).map_err(failed)? {
-            BlobLocation::Blobs(blobs) if records_manifest(resource) => {
-                let mut reader = self.open(place, &Content::of_blobs(repository, blobs));
-                let work = move || artifact_set::main_digest(&mut reader);
-                self.read_content(resource, work).await
-            }
+            BlobLocation::Blobs(blobs) if records_manifest(resource) => match blobs.as_slice() {
+                [set] if is_artifact_set(&blob.media_type) => {
+                    self.find_in_set(place, resource, home, set, algorithm)
+                        .await
+                }
+                _ => Ok(Found::Unreadable),
+            },
             BlobLocation::Blobs(blobs) => {
                 if let [only] = blobs.as_slice()
                     && only.digest.algorithm() == algorithm
                 {
                     return Ok(Found::Content(only.digest.clone()));
                 }
-                let content = Content::of_blobs(repository, blobs);
+                let content = Content::of_blobs(home, blobs);
                 self.hash(place, resource, &content, algorithm).await
             }
             BlobLocation::Manifest(digest) if digest.algorithm() == algorithm => {
@@ -160,7 +166,7 @@ impl Components {
             }
             BlobLocation::Manifest(digest) => {
                 let wanted = Reference::Digest(digest);
-                let manifest = client.manifest(repository.name(), &wanted).await;
+                let manifest = home.artifacts.manifest(&home.name, &wanted).await;
                 let manifest = manifest.map_err(|source| Error::Pull {
                     resource: resource.identity(),
                     source,
@@ -168,6 +174,32 @@ impl Components {
                 Ok(Found::Content(digest_of(&manifest, algorithm)))
             }
         }
+    }
+
+    /// The digest of the artifact in a file that holds all of one, once its content was compared
+    /// with what its manifests say.
+    async fn find_in_set(
+        &self,
+        place: &Place,
+        resource: &Resource,
+        home: Home,
+        set: &BlobDescriptor,
+        algorithm: Algorithm,
+    ) -> Result<Found> {
+        let label = format!("{home}@{}", set.digest);
+        let content = Content::of_blobs(home, vec![set.clone()]);
+        let reader = self.open(place, &content);
+        let unpacking = tokio::task::spawn_blocking(move || Archive::unpack_set(&label, reader));
+        let pull = |source| Error::Pull {
+            resource: resource.identity(),
+            source,
+        };
+        let unpacked = unpacking
+            .await
+            .map_err(|source| Error::Aborted { source })?;
+        let (archive, main) = unpacked.map_err(pull)?;
+        let manifest = archive.check_set(&main).await.map_err(pull)?;
+        Ok(Found::Content(digest_of(&manifest, algorithm)))
     }
 
     async fn hash(
@@ -183,25 +215,18 @@ impl Components {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 match reader.read(&mut buffer)? {
-                    0 => return Ok(hasher.finish()),
+                    0 => return Ok(Found::Content(hasher.finish())),
                     count => hasher.update(&buffer[..count]),
                 }
             }
         };
-        self.read_content(resource, work).await
-    }
-
-    async fn read_content(
-        &self,
-        resource: &Resource,
-        work: impl FnOnce() -> io::Result<Digest> + Send + 'static,
-    ) -> Result<Found> {
-        let digest = tokio::task::spawn_blocking(work).await;
-        let digest = digest.map_err(|source| Error::Aborted { source })?;
-        digest.map(Found::Content).map_err(|source| Error::Hash {
-            resource: resource.identity(),
-            source,
-        })
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|source| Error::Aborted { source })?
+            .map_err(|source| Error::Hash {
+                resource: resource.identity(),
+                source,
+            })
     }
 }
 
@@ -285,6 +310,7 @@ mod tests {
     fn place(signed_only: bool) -> Place {
         Place {
             repository: "registry.example.org/ocm".parse().unwrap(),
+            archive: None,
             credentials: Arc::new(Credentials::default()),
             namespace: "tenant".parse().unwrap(),
             holder: "0b1c".to_owned(),

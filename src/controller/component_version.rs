@@ -325,6 +325,7 @@ pub(super) fn place(
         .map_err(|source| Error::ParseNamespace { source })?;
     Ok(Place {
         repository,
+        archive: None,
         credentials,
         namespace,
         holder: component.uid().unwrap_or_default(),

@@ -38,6 +38,11 @@ impl RawAccess {
             .unwrap_or_default()
     }
 
+    /// A specification that was made here; it has to hold a `type`.
+    pub(super) fn of(object: Map<String, Value>) -> Self {
+        Self(object)
+    }
+
     /// The whole specification.
     pub fn object(&self) -> &Map<String, Value> {
         &self.0

@@ -215,10 +215,15 @@ fn encoding(media_type: &str) -> Result<Encoding> {
 
 /// Reads the descriptor out of its layer, whose media type says how it is stored.
 pub fn read_descriptor(media_type: &str, layer: impl Read) -> Result<Descriptor> {
+    Descriptor::parse(&descriptor_bytes(media_type, layer)?)
+}
+
+/// The text of the descriptor in its layer.
+pub fn descriptor_bytes(media_type: &str, layer: impl Read) -> Result<Vec<u8>> {
     let failed = |source| Error::ReadLayer { source };
     let layer = layer.take(MAX_DESCRIPTOR_LAYER as u64 + 1);
     match encoding(media_type)? {
-        Encoding::Plain => Descriptor::parse(&read_bounded(layer)?),
+        Encoding::Plain => read_bounded(layer),
         Encoding::Tar => {
             let mut archive = tar::Archive::new(layer);
             for entry in archive.entries().map_err(failed)?.take(MAX_ENTRIES) {
@@ -227,7 +232,7 @@ pub fn read_descriptor(media_type: &str, layer: impl Read) -> Result<Descriptor>
                 let name = path.strip_prefix(b"./".as_slice()).unwrap_or(&path);
                 let leading = name.iter().take_while(|byte| **byte == b'/').count();
                 if name[leading..] == *DESCRIPTOR_FILE.as_bytes() {
-                    return Descriptor::parse(&read_bounded(entry)?);
+                    return read_bounded(entry);
                 }
             }
             Err(Error::RefuseDocument {

@@ -1,8 +1,8 @@
 //! A component version together with the place it was read from.
 
 use super::{
-    BlobDescriptor, Descriptor, DigestSpec, Error, LocalBlob, OcmRepository, Resource, Result,
-    is_manifest,
+    BlobDescriptor, Descriptor, DigestSpec, Error, Identity, LocalBlob, OcmRepository, Resource,
+    Result, is_manifest,
 };
 use crate::oci::Digest;
 
@@ -36,8 +36,13 @@ impl ReadComponent {
     /// The reference names one layer, several that were split from one blob (joined by commas), or
     /// a nested manifest.
     pub fn local_blob(&self, resource: &Resource, blob: &LocalBlob) -> Result<BlobLocation> {
+        self.local_blob_of(&resource.identity(), blob)
+    }
+
+    /// The same for any element; its identity is for messages.
+    pub fn local_blob_of(&self, element: &Identity, blob: &LocalBlob) -> Result<BlobLocation> {
         let wrong = |problem: String| Error::Locate {
-            resource: resource.identity(),
+            resource: element.clone(),
             problem,
         };
         let digests = blob

@@ -8,6 +8,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What is wrong with a value of the Open Component Model, or could not be found in one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An archive has no name by which an image could be pulled.
+    #[error(
+        "{archive:?} is an archive: images can be pulled once the component is transferred to a \
+         registry"
+    )]
+    NoRegistry {
+        /// The archive.
+        archive: String,
+    },
+
     /// Not a component name.
     #[error(
         "{text:?} is not a component name: expected a lower-case domain and a path, such as \

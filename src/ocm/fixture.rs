@@ -68,9 +68,7 @@ pub(super) fn read(name: &str, url: &str, component: &str, version: &str) -> Rea
             }
         }
     };
-    let layer = descriptor_layer(&blob(name, &image.config.digest)).unwrap();
-    let bytes = blob(name, &layer.digest);
-    assert_eq!(layer.size, bytes.len() as u64);
+    let (layer, bytes) = layer(name, &image);
     let descriptor = read_descriptor(&layer.media_type, bytes.as_slice()).unwrap();
     let version = version.parse().unwrap();
     descriptor
@@ -83,4 +81,26 @@ pub(super) fn read(name: &str, url: &str, component: &str, version: &str) -> Rea
         manifests,
         descriptor,
     }
+}
+
+fn layer(name: &str, image: &ComponentImage) -> (BlobDescriptor, Vec<u8>) {
+    let layer = descriptor_layer(&blob(name, &image.config.digest)).unwrap();
+    let bytes = blob(name, &layer.digest);
+    assert_eq!(layer.size, bytes.len() as u64);
+    (layer, bytes)
+}
+
+/// The text of a descriptor in a transport archive.
+pub(super) fn descriptor(name: &str, component: &str, version: &str) -> Vec<u8> {
+    let artifact = artifacts(name, "registry.example.org", component)
+        .into_iter()
+        .find(|artifact| artifact.tag.as_deref() == Some(version))
+        .unwrap();
+    let manifest = blob(name, &artifact.digest);
+    let manifest = ComponentManifest::parse(&manifest, &artifact.media_type).unwrap();
+    let ComponentManifest::Image(image) = manifest else {
+        panic!("an index in {name}")
+    };
+    let (layer, bytes) = layer(name, &image);
+    super::descriptor_bytes(&layer.media_type, bytes.as_slice()).unwrap()
 }

@@ -62,7 +62,7 @@ fn outside(
         Access::OciArtifact { image_reference } => parse(&image_reference),
         Access::RelativeOciReference { reference } => parse(&format!(
             "{}/{}",
-            component.repository.written_host(),
+            component.repository.written_host()?,
             reference.trim_start_matches('/')
         )),
         Access::OciBlob(OciBlob {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::ComponentName;
 use super::error::{Error, excerpt};
@@ -22,11 +23,43 @@ const COMPONENTS: &str = "component-descriptors";
 pub struct OcmRepository {
     text: String,
     plain_http: bool,
+    /// Empty for an archive.
     host: String,
     sub_path: Option<RepositoryName>,
 }
 
 impl OcmRepository {
+    /// An archive on disk, called `text`. No text is parsed into this: what a cluster's objects
+    /// name is never a file.
+    pub fn archive(text: String) -> Self {
+        Self {
+            text,
+            plain_http: false,
+            host: String::new(),
+            sub_path: None,
+        }
+    }
+
+    /// Whether it is an archive on disk.
+    pub fn is_archive(&self) -> bool {
+        self.host.is_empty()
+    }
+
+    /// How a descriptor notes that it is stored here; an archive is not noted.
+    pub(super) fn context(&self) -> Option<Value> {
+        if self.is_archive() {
+            return None;
+        }
+        let scheme = if self.plain_http { "http://" } else { "" };
+        let sub_path = self.sub_path.as_ref().map_or("", RepositoryName::as_str);
+        Some(json!({
+            "baseUrl": format!("{scheme}{}", self.host),
+            "componentNameMapping": "urlPath",
+            "subPath": sub_path,
+            "type": "OCIRegistry",
+        }))
+    }
+
     /// The host with its port, if one was given.
     pub fn host(&self) -> &str {
         &self.host
@@ -63,7 +96,7 @@ impl OcmRepository {
     ) -> Result<ImageReference, Error> {
         let repository = self.component_repository(component)?;
         Ok(ImageReference::by_digest(
-            &self.written_host(),
+            &self.written_host()?,
             repository,
             digest,
         ))
@@ -71,12 +104,17 @@ impl OcmRepository {
 
     /// The host as image references need it: one without a dot or port would be read as the
     /// first part of a path on Docker Hub.
-    pub(super) fn written_host(&self) -> String {
+    pub fn written_host(&self) -> Result<String, Error> {
+        if self.is_archive() {
+            return Err(Error::NoRegistry {
+                archive: self.text.clone(),
+            });
+        }
         if self.host.contains(['.', ':']) {
-            return self.host.clone();
+            return Ok(self.host.clone());
         }
         let port = if self.plain_http { 80 } else { 443 };
-        format!("{}:{port}", self.host)
+        Ok(format!("{}:{port}", self.host))
     }
 }
 
@@ -182,7 +220,9 @@ impl From<OcmRepository> for String {
 
 impl PartialEq for OcmRepository {
     fn eq(&self, other: &Self) -> bool {
-        self.plain_http == other.plain_http
+        self.is_archive() == other.is_archive()
+            && (!self.is_archive() || self.text == other.text)
+            && self.plain_http == other.plain_http
             && self.host.eq_ignore_ascii_case(&other.host)
             && self.sub_path == other.sub_path
     }

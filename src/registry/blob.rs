@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures::Stream;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -176,7 +177,8 @@ impl BlobStream {
     ///
     /// Reading panics on a thread of the async runtime: use `spawn_blocking`.
     pub fn into_reader(self, runtime: &Handle) -> BlobReader {
-        BlobReader::start(self, runtime)
+        let reference = self.reference.clone();
+        BlobReader::start(self.into_stream().boxed(), reference, runtime)
     }
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>, Failure> {
@@ -334,7 +336,7 @@ fn starts_at(headers: &HeaderMap, offset: u64) -> bool {
     start == Some(offset)
 }
 
-/// A [`BlobStream`] as [`io::Read`], for blocking threads.
+/// A stream of content as [`io::Read`], for blocking threads.
 ///
 /// A task receives and hashes ahead of the reader, by no more than a few pieces, so that the
 /// network does not wait for what is done with the bytes.
@@ -347,12 +349,16 @@ pub struct BlobReader {
 }
 
 impl BlobReader {
-    fn start(mut blob: BlobStream, runtime: &Handle) -> Self {
+    /// Reads what `content` gives; `reference` is for messages.
+    pub(crate) fn start(
+        mut content: BoxStream<'static, Result<Bytes>>,
+        reference: String,
+        runtime: &Handle,
+    ) -> Self {
         let (sender, pieces) = mpsc::channel(AHEAD);
-        let reference = blob.reference.clone();
         runtime.spawn(async move {
             loop {
-                let piece = blob.chunk().await;
+                let piece = content.next().await.transpose();
                 let goes_on = matches!(piece, Ok(Some(_)));
                 // Fails where the reader was dropped: nobody wants the rest.
                 if sender.send(piece).await.is_err() || !goes_on {

@@ -7,6 +7,7 @@ use http::{HeaderMap, header};
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::settings::Limits;
 use crate::oci::{Digest, Hasher, json};
 
 /// The media types of manifests that are read, and so asked for.
@@ -112,6 +113,38 @@ impl Manifest {
         let media_type = content_type(headers)?;
         let digest = check_digests(headers, &bytes, asked)?;
         let content = parse(&media_type, &bytes, most_entries)?;
+        Ok(Self {
+            digest,
+            media_type,
+            bytes,
+            content,
+        })
+    }
+}
+
+impl Manifest {
+    /// Takes a manifest apart that was found in an archive and checked against its digest.
+    /// `announced` is the media type that the archive notes, if it does.
+    pub(crate) fn stored(
+        digest: Digest,
+        announced: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<Self, Failure> {
+        let shape: Shape = json::from_slice(&bytes)
+            .map_err(|source| Failure::invalid(format!("malformed manifest: {source}")))?;
+        let guess = if shape.manifests.is_some() {
+            media_type::OCI_INDEX
+        } else {
+            media_type::OCI_MANIFEST
+        };
+        let own = shape.media_type.as_deref();
+        let media_type = announced.or(own).unwrap_or(guess).to_owned();
+        if !is_manifest(&media_type) && !is_index(&media_type) {
+            return Err(Failure::invalid(format!(
+                "content is not a manifest ({media_type:?})"
+            )));
+        }
+        let content = parse(&media_type, &bytes, Limits::default().manifest_entries)?;
         Ok(Self {
             digest,
             media_type,

@@ -77,8 +77,11 @@ pub(super) fn base_roots(extra: Option<&[u8]>) -> Result<RootCertStore> {
     for error in &native.errors {
         tracing::warn!(%error, "skipped unreadable system certificates");
     }
+    let is_named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+        .iter()
+        .any(|variable| std::env::var_os(variable).is_some());
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(native.certs);
+    roots.add_parsable_certificates(system_roots(native.certs, is_named));
     if let Some(pem) = extra {
         let wrong = |problem| Error::ReadRoots {
             file: "--ca-file".to_owned(),
@@ -93,6 +96,23 @@ pub(super) fn base_roots(extra: Option<&[u8]>) -> Result<RootCertStore> {
     Ok(roots)
 }
 
+/// What was found on the system. An image from scratch has nothing; Mozilla's list stands in for
+/// it, but never for certificates that somebody named, which may be fewer for a reason.
+fn system_roots(
+    found: Vec<CertificateDer<'static>>,
+    is_named: bool,
+) -> Vec<CertificateDer<'static>> {
+    if found.is_empty() && !is_named {
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        tracing::info!(
+            certificates = built_in.len(),
+            "the system has no certificates: public authorities of Mozilla's list are trusted"
+        );
+        return built_in.to_vec();
+    }
+    found
+}
+
 /// The TLS settings for connections that trust `base` and `extra`: TLS 1.2 or newer, by ring.
 pub(super) fn config(base: &RootCertStore, extra: Option<&ExtraRoots>) -> ClientConfig {
     let mut roots = base.clone();
@@ -104,4 +124,20 @@ pub(super) fn config(base: &RootCertStore, extra: Option<&ExtraRoots>) -> Client
         .expect("ring supports the default protocol versions")
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_authorities_stand_in_only_where_nothing_was_found_and_nothing_named() {
+        let found = vec![CertificateDer::from(vec![1])];
+        assert_eq!(system_roots(found.clone(), false), found);
+        assert_eq!(system_roots(found.clone(), true), found);
+        assert!(system_roots(Vec::new(), true).is_empty());
+        let mut roots = RootCertStore::empty();
+        let (usable, broken) = roots.add_parsable_certificates(system_roots(Vec::new(), false));
+        assert!(usable > 100 && broken == 0, "{usable} {broken}");
+    }
 }

@@ -200,7 +200,10 @@ impl Store {
         }
     }
 
-    fn open_unchecked(&self, digest: &Digest) -> Result<Option<(Box<dyn Handle>, Stamp)>> {
+    pub(super) fn open_unchecked(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<(Box<dyn Handle>, Stamp)>> {
         let path = self.blob_path(digest);
         self.disk().open(&path).map_err(Error::access("open", path))
     }
@@ -306,17 +309,16 @@ impl Store {
             }
         }
         // Also where the name was there before: the process that wrote it may have died in between.
-        let settled = self.disk().settle_once(&target);
-        if settled.is_err() {
-            // A second sync could say "worked" of a name that the first one lost.
-            self.verified().remove(digest);
-            let _ = self.disk().remove(&target);
-        }
-        settled
+        self.disk().settle_once(&target)
     }
 
     /// Moves a bad blob out of the way and reports it as absent.
-    fn quarantine(&self, digest: &Digest, bad: Stamp, problem: &str) -> Result<Option<Blob>> {
+    pub(super) fn quarantine(
+        &self,
+        digest: &Digest,
+        bad: Stamp,
+        problem: &str,
+    ) -> Result<Option<Blob>> {
         let path = self.blob_path(digest);
         let mut verified = self.verified();
         let failed = Error::access("quarantine", &path);
@@ -367,7 +369,7 @@ fn file_name(digest: &Digest) -> String {
 }
 
 /// Hashes a file from its start and leaves it there again.
-fn matches(file: &mut dyn Handle, digest: &Digest) -> io::Result<bool> {
+pub(super) fn matches(file: &mut dyn Handle, digest: &Digest) -> io::Result<bool> {
     let mut hasher = Hasher::new(digest.algorithm());
     let mut piece = vec![0; PIECE];
     loop {

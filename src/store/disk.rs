@@ -28,6 +28,9 @@ pub(super) struct Disk {
     /// Files whose name this process has synced. One that it found may be there in memory only: the
     /// process that wrote it may have ended before it could sync the name.
     settled: Mutex<HashSet<PathBuf>>,
+    /// Files whose name a sync has failed for. A second sync could say "worked" of a name that the
+    /// first one lost, so they are named anew before.
+    doubtful: Mutex<HashSet<PathBuf>>,
     /// For the names of temporary files.
     count: AtomicU64,
 }
@@ -83,6 +86,7 @@ impl Disk {
             root,
             durable: Mutex::default(),
             settled: Mutex::default(),
+            doubtful: Mutex::default(),
             count: AtomicU64::new(0),
         }
     }
@@ -167,6 +171,7 @@ impl Disk {
             }
         }
         temporary.is_named = true;
+        self.doubtful().remove(target);
         Ok(())
     }
 
@@ -175,7 +180,10 @@ impl Disk {
     pub(super) fn settle(&self, target: &Path) -> io::Result<()> {
         let folder = target.parent().unwrap_or(&self.root);
         self.ensure_folder(folder)?;
-        self.files.sync_folder(folder)?;
+        if let Err(source) = self.files.sync_folder(folder) {
+            self.doubtful().insert(target.to_owned());
+            return Err(source);
+        }
         self.settled().insert(target.to_owned());
         Ok(())
     }
@@ -185,7 +193,22 @@ impl Disk {
         if self.settled().contains(target) {
             return Ok(());
         }
+        if self.doubtful().contains(target) {
+            self.name_again(target)?;
+        }
         self.settle(target)
+    }
+
+    /// Takes a file's name away and gives it back, so that the next sync has something to write.
+    fn name_again(&self, target: &Path) -> io::Result<()> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let folder = self.path("tmp");
+        self.ensure_folder(&folder)?;
+        let away = folder.join(format!("{}-{number}", std::process::id()));
+        self.files.rename(target, &away)?;
+        self.files.rename(&away, target)?;
+        self.doubtful().remove(target);
+        Ok(())
     }
 
     /// Opens a regular file; `None` where there is none.
@@ -268,6 +291,10 @@ impl Disk {
     /// How many bytes can still be written.
     pub(super) fn free(&self) -> io::Result<u64> {
         self.files.free(&self.root)
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settled(&self) -> MutexGuard<'_, HashSet<PathBuf>> {

@@ -64,7 +64,7 @@ impl Collection {
             // A record without a use counts as used at the start, so it has to be remembered.
             Used::Record(path) => self.store.disk().look(path).is_ok_and(|it| it.is_some()),
         };
-        uses.retain(is_there);
+        uses.retain(self.horizon, is_there);
         self.store.inner.counts.surveyed(&Sizes::of(&survey), limit);
         Ok(plan)
     }
@@ -116,7 +116,17 @@ impl Collection {
                 let last = store.uses().last(&Used::Blob(digest.clone()));
                 dropped.contains(digest) && self.horizon.has_passed(last)
             };
-            record.previous.retain(|digest| !old(digest));
+            let kept = record.manifests().filter(|digest| !old(digest));
+            let mut kept = kept.cloned().collect::<Vec<_>>().into_iter();
+            let Some(manifest) = kept.next() else {
+                continue;
+            };
+            if manifest != record.manifest {
+                // A tag that its Snapshot has left, and of which Flux still pulls an older state.
+                record.size = store.contains(&manifest)?.unwrap_or_default();
+            }
+            record.manifest = manifest;
+            record.previous = kept.collect();
             store.set_record(store.tag_path(repository, tag), &record)?;
         }
         Ok(())

@@ -27,7 +27,7 @@ use super::uses::{Horizon, Used};
 pub struct Plan {
     /// Tags to remove.
     pub(super) tags: Vec<(Repository, Tag)>,
-    /// Manifests that tags pointed to before, to be forgotten.
+    /// Manifests to be forgotten by tags that stay.
     pub(super) previous: Vec<(Repository, Tag, BTreeSet<Digest>)>,
     /// Derivations and grants to remove.
     pub(super) records: Vec<PathBuf>,
@@ -53,6 +53,8 @@ struct Judge<'a> {
     live: &'a Live,
     horizon: Horizon,
     last: &'a dyn Fn(&Used) -> u64,
+    /// The manifests that live Snapshots say they have.
+    said: BTreeSet<&'a Digest>,
     /// Content that kept tags and live Snapshots reach.
     marked: BTreeSet<Digest>,
     plan: Plan,
@@ -71,6 +73,11 @@ pub(super) fn plan(
         live,
         horizon,
         last,
+        said: live
+            .snapshots
+            .values()
+            .filter_map(|snapshot| snapshot.manifest.as_ref())
+            .collect(),
         marked: BTreeSet::new(),
         plan: Plan::default(),
     };
@@ -86,9 +93,12 @@ impl<'a> Judge<'a> {
         self.horizon.has_passed((self.last)(used))
     }
 
-    /// Whether a manifest that its tag no longer points to may go.
+    /// Whether a manifest that its tag no longer points to may go. A Snapshot whose tag was moved,
+    /// but that was not written since, still says the old one.
     fn is_superseded(&self, manifest: &Digest) -> bool {
-        !self.live.deployed.contains(manifest) && self.is_old(&Used::Blob(manifest.clone()))
+        !self.live.deployed.contains(manifest)
+            && !self.said.contains(manifest)
+            && self.is_old(&Used::Blob(manifest.clone()))
     }
 
     /// Keeps or drops tags, and marks what the kept ones reach.
@@ -100,7 +110,9 @@ impl<'a> Judge<'a> {
                 if is_gone || !self.keeps(snapshot, tag, record.as_ref()) {
                     self.plan.tags.push((repository.clone(), tag.clone()));
                 } else if let Some(record) = record {
-                    self.keep(repository, tag, record);
+                    let current = snapshot.and_then(|snapshot| snapshot.tag.as_ref());
+                    let is_current = current.is_none_or(|current| current == tag);
+                    self.keep(repository, tag, record, is_current);
                 }
             }
         }
@@ -128,10 +140,10 @@ impl<'a> Judge<'a> {
         })
     }
 
-    fn keep(&mut self, repository: &Repository, tag: &Tag, record: &TagRecord) {
+    fn keep(&mut self, repository: &Repository, tag: &Tag, record: &TagRecord, is_current: bool) {
         let dropped: BTreeSet<Digest> = record
-            .previous
-            .iter()
+            .manifests()
+            .skip(usize::from(is_current))
             .filter(|manifest| self.is_superseded(manifest))
             .cloned()
             .collect();

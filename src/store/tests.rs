@@ -11,7 +11,11 @@ use crate::snapshot::{Namespace, Repository};
 
 use super::*;
 
+mod crashes;
 mod garbage;
+mod model;
+mod simulated;
+mod stress;
 
 fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();

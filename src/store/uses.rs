@@ -95,13 +95,12 @@ impl Uses {
         }
     }
 
-    /// Forgets what is not there any more, so that the memory does not grow with all that ever was.
-    pub(super) fn retain(&self, is_there: impl Fn(&Used) -> bool) {
-        let mut inner = self.lock();
-        let generation = inner.generation;
-        inner
+    /// Forgets what was not there, so that the memory does not grow with all that ever was. What is
+    /// not old may only not have been there yet.
+    pub(super) fn retain(&self, horizon: Horizon, was_there: impl Fn(&Used) -> bool) {
+        self.lock()
             .last
-            .retain(|used, last| *last == generation || is_there(used));
+            .retain(|used, last| !horizon.has_passed(*last) || was_there(used));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -165,7 +164,11 @@ mod tests {
         uses.touch(blob("a"));
         uses.touch(blob("b"));
         uses.advance();
-        uses.retain(|used| *used == blob("a"));
-        assert_eq!(uses.lock().last.len(), 1);
+        let horizon = uses.advance();
+        let hold = uses.hold();
+        uses.touch(blob("written after the look"));
+        uses.retain(horizon, |used| *used == blob("a"));
+        drop(hold);
+        assert_eq!(uses.lock().last.len(), 2);
     }
 }

@@ -154,6 +154,7 @@ async fn pipeline(url: &str) -> io::Result<f64> {
         credentials: Arc::new(Credentials::default()),
         namespace: "bench".parse().map_err(io::Error::other)?,
         holder: "bench".to_owned(),
+        archive: None,
         signed_only: false,
     };
     let name = COMPONENT.parse().map_err(io::Error::other)?;

@@ -1,12 +1,13 @@
 //! The guide, as it is written there: from Git to the image in the Deployment.
 
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::scene::{PASSWORD, Scene, shared_scene};
+use crate::scene::{PASSWORD, Scene, TIMEOUT, shared_scene};
 use crate::site::{IMAGE, PRIVATE, Site};
 use crate::support::cluster::Flux;
 use crate::support::git::GitRepository;
-use crate::support::wait;
+use crate::support::wait::{self, eventually};
 use crate::support::{fixture, in_repository};
 
 /// The manifests of the guide as they are committed there.
@@ -133,6 +134,48 @@ async fn guide_ends_with_the_image_wherever_the_transfer_put_it() {
         site.apply(&site.guide(url)).await;
         site.deployed(&format!("{url}/{repository}@{DIGEST}")).await;
     }
+}
+
+/// Where the guide says "to be continued": the pods need credentials of their own.
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn guide_goes_on_until_pods_can_pull() {
+    let scene = shared_scene().await;
+    let site = Site::complete(scene, "pull").await;
+    scene
+        .give_password(&site.target, "ghcr-cred", PASSWORD)
+        .await;
+    let deployer = in_repository("examples/air-gapped/pull/deployer.yaml");
+    let deployer = std::fs::read_to_string(deployer).expect("a text");
+    let deployer = deployer
+        .replace(
+            "namespace: ocm-system",
+            &format!("namespace: {}", site.namespace),
+        )
+        .replace(
+            "targetNamespace: default",
+            &format!("targetNamespace: {}", site.target),
+        );
+
+    site.apply(&deployer).await;
+
+    let pods = scene.cluster.api("v1", "Pod", &site.target).await;
+    eventually("the pods name the Secret", TIMEOUT, async || {
+        let found = pods.list(&ListParams::default()).await;
+        let found = found.map_err(|error| error.to_string())?.items;
+        let secrets: Vec<&Value> = found
+            .iter()
+            .map(|pod| &pod.data["spec"]["imagePullSecrets"])
+            .collect();
+        // The pod of before goes when its Deployment's new one could run, which no pod can here.
+        if secrets.contains(&&json!([{"name": "ghcr-cred"}])) {
+            Ok(())
+        } else {
+            Err(format!("{secrets:?}"))
+        }
+    })
+    .await;
+    site.settled().await;
 }
 
 #[tokio::test]

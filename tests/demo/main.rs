@@ -19,7 +19,7 @@ use ocm_controller::chain::chain as with_causes;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::chain::Chain;
-use crate::shell::say;
+use crate::shell::{Shell, say};
 use crate::stage::Stage;
 use crate::support::in_repository;
 
@@ -130,13 +130,7 @@ async fn tell(stage: &Stage) -> Result<()> {
 
     let chain = Chain::find(&stage.cluster).await;
     say("\n# What `flux reconcile source git flux-system` does");
-    let now = k8s_openapi::jiff::Timestamp::now();
-    shell
-        .run(&format!(
-            "kubectl annotate --overwrite -n flux-system gitrepository/flux-system \
-             reconcile.fluxcd.io/requestedAt={now:.0}"
-        ))
-        .await?;
+    reconcile_source(&shell).await?;
 
     say("\n# Each change of the chain as it happens");
     chain.follow().await?;
@@ -148,10 +142,49 @@ async fn tell(stage: &Stage) -> Result<()> {
         .run("kubectl get deployment -n default podinfo -oyaml | grep image | xargs")
         .await?;
     if printed.contains(&format!("image: {IMAGE} ")) {
-        Ok(())
+        go_on(&mut shell).await
     } else {
         Err(Error::OtherImage { printed })
     }
+}
+
+/// What the guide leaves to be continued: the pods get credentials to pull with.
+async fn go_on(shell: &mut Shell) -> Result<()> {
+    say("\n# To be continued: the pods' own Secret, and a patch that gives it to each Deployment");
+    shell
+        .run(
+            "kubectl create secret docker-registry -n default ghcr-cred \
+             --docker-server=ghcr.io --docker-username=$GITHUB_USER --docker-password=$GITHUB_TOKEN",
+        )
+        .await?;
+    let deployer = in_repository("examples/air-gapped/pull/deployer.yaml");
+    shell
+        .run(&format!("cp {} components/", deployer.display()))
+        .await?;
+    shell
+        .run("git commit --quiet --all -m 'let the pods pull'")
+        .await?;
+    shell.run("git push --quiet").await?;
+    reconcile_source(shell).await?;
+    shell
+        .run(
+            "kubectl wait -n default deployment/podinfo --timeout=1m \
+             --for='jsonpath={.spec.template.spec.imagePullSecrets[0].name}=ghcr-cred'",
+        )
+        .await?;
+    Ok(())
+}
+
+/// What `flux reconcile source git flux-system` does.
+async fn reconcile_source(shell: &Shell) -> Result<()> {
+    let now = k8s_openapi::jiff::Timestamp::now();
+    shell
+        .run(&format!(
+            "kubectl annotate --overwrite -n flux-system gitrepository/flux-system \
+             reconcile.fluxcd.io/requestedAt={now}"
+        ))
+        .await?;
+    Ok(())
 }
 
 /// Says how everything is reached and leaves it running until Enter or a signal.

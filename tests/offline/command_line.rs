@@ -28,7 +28,7 @@ fn help_lists_the_commands() {
     let output = run(&["--help"]);
     assert!(output.status.success());
     let text = printed(&output);
-    for command in ["run", "crds"] {
+    for command in ["run", "scrub", "crds"] {
         assert!(
             text.lines()
                 .any(|line| line.trim_start().starts_with(command)),

@@ -137,14 +137,14 @@ fn metrics(transport: Transport) -> (tempfile::TempDir, Metrics) {
 }
 
 /// A row of `docs/metrics.md`.
-struct MetricRow {
-    name: String,
-    kind: String,
+pub(crate) struct MetricRow {
+    pub(crate) name: String,
+    pub(crate) kind: String,
     /// Joined by commas.
     labels: String,
 }
 
-fn metric_rows() -> Vec<MetricRow> {
+pub(crate) fn metric_rows() -> Vec<MetricRow> {
     let mut rows = Vec::new();
     for line in text("docs/metrics.md").lines() {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();

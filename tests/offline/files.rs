@@ -40,10 +40,18 @@ fn collect(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// All documents for people: the README and those in `docs`.
+/// All documents for people: those in `docs`, and those that lie where people look for them.
 pub(crate) fn all_documents() -> Vec<(String, String)> {
     let mut found = below("docs", ".md");
-    found.push(("README.md".to_owned(), text("README.md")));
+    for name in [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ] {
+        found.push((name.to_owned(), text(name)));
+    }
+    found.extend(below("charts", ".md"));
     found
 }
 

@@ -1,5 +1,6 @@
 //! CRDs, `config/` and the chart say the same.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -63,6 +64,7 @@ fn chart_renders_what_the_manifests_install() {
         .map(comparable)
         .collect();
     let rendered: Vec<Value> = chart.into_iter().map(comparable).collect();
+    assert!(!installed.is_empty());
     for object in &installed {
         let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
         let same = rendered
@@ -87,6 +89,126 @@ fn manifests_render_all_crds_and_the_namespace() {
 
 #[test]
 #[ignore = "needs the tools of `make tools`"]
+fn install_yaml_is_what_the_manifests_render() {
+    assert!(
+        tool("kubectl", &["kustomize", "config/default"]) == text("config/install.yaml"),
+        "config/install.yaml is not up to date: run `make generate`"
+    );
+}
+
+#[test]
+#[ignore = "needs the tools of `make tools`"]
+fn registry_of_images_is_in_front_of_all_of_them() {
+    let rendered = helm_template(&[
+        "--set=global.imageRegistry=mirror.example.org:5000/apps/",
+        "--set=monitoring.enabled=true,monitoring.rules.enabled=true",
+        "--set=monitoring.dashboard.enabled=true",
+    ]);
+    let images: Vec<&str> = rendered
+        .lines()
+        .filter_map(|line| {
+            line.trim_start()
+                .trim_start_matches("- ")
+                .strip_prefix("image: ")
+        })
+        .collect();
+    let wanted = concat!(
+        "\"mirror.example.org:5000/apps/ocm-controller:",
+        env!("CARGO_PKG_VERSION"),
+        "\""
+    );
+    assert_eq!(images, [wanted]);
+}
+
+/// The kinds that the chart adds for each of these values, and that all of them are labelled.
+#[test]
+#[ignore = "needs the tools of `make tools`"]
+fn parts_of_the_chart_are_optional() {
+    let kinds = |values: &[&str]| {
+        let rendered = documents(&helm_template(values));
+        let kinds = rendered.iter().map(|object| {
+            assert_eq!(
+                object["metadata"]["labels"]["app.kubernetes.io/managed-by"], "Helm",
+                "{object}"
+            );
+            format!(
+                "{}/{}",
+                object["kind"].as_str().unwrap(),
+                object["metadata"]["name"].as_str().unwrap()
+            )
+        });
+        kinds.collect::<BTreeSet<String>>()
+    };
+    let default = kinds(&[]);
+    for (values, added) in [
+        (
+            "monitoring.enabled=true",
+            &[
+                "Service/ocm-controller-metrics",
+                "ServiceMonitor/ocm-controller",
+            ][..],
+        ),
+        (
+            "monitoring.rules.enabled=true",
+            &["PrometheusRule/ocm-controller"],
+        ),
+        (
+            "monitoring.dashboard.enabled=true",
+            &["ConfigMap/ocm-controller-dashboard"],
+        ),
+        (
+            "podDisruptionBudget.enabled=true",
+            &["PodDisruptionBudget/ocm-controller"],
+        ),
+        (
+            "data.claim.enabled=true",
+            &["PersistentVolumeClaim/ocm-controller-data"],
+        ),
+        (
+            "rbac.aggregateToView=true",
+            &["ClusterRole/ocm-controller-view"],
+        ),
+        (
+            "rbac.aggregateToEdit=true",
+            &["ClusterRole/ocm-controller-edit"],
+        ),
+    ] {
+        let with = kinds(&[&format!("--set={values}")]);
+        let difference: Vec<&str> = with.difference(&default).map(String::as_str).collect();
+        assert_eq!(difference, added, "{values}");
+        assert!(with.is_superset(&default), "{values}");
+    }
+    let without = kinds(&["--set=networkPolicy.enabled=false"]);
+    let difference: Vec<&str> = default.difference(&without).map(String::as_str).collect();
+    assert_eq!(difference, ["NetworkPolicy/ocm-controller"]);
+}
+
+#[test]
+#[ignore = "needs the tools of `make tools`"]
+fn alerts_and_dashboard_are_rendered_as_they_stand() {
+    let rendered = documents(&helm_template(&[
+        "--set=monitoring.rules.enabled=true",
+        "--set=monitoring.dashboard.enabled=true",
+    ]));
+    let find = |kind: &str| {
+        rendered
+            .iter()
+            .find(|object| object["kind"] == kind)
+            .unwrap()
+    };
+    let rules = documents(&text("charts/ocm-controller/files/rules.yaml")).remove(0);
+    assert_eq!(find("PrometheusRule")["spec"], rules);
+    let dashboard = find("ConfigMap")["data"]["ocm-controller.json"]
+        .as_str()
+        .unwrap();
+    assert_eq!(
+        dashboard,
+        text("charts/ocm-controller/files/dashboard.json")
+    );
+}
+
+#[test]
+#[ignore = "needs the tools of `make tools`"]
 fn values_of_the_chart_reach_the_deployment() {
     let rendered = documents(&helm_template(&[
         "--set=registryAddress=flux.example.org:5001",
@@ -95,6 +217,16 @@ fn values_of_the_chart_reach_the_deployment() {
         "--set=image.tag=9.9.9",
         "--set=imagePullSecrets[0].name=for-the-image",
         "--set=nodeSelector.zone=a",
+        "--set=priorityClassName=system-cluster-critical",
+        "--set=topologySpreadConstraints[0].topologyKey=zone",
+        "--set=tolerations[0].key=dedicated",
+        "--set=affinity.nodeAffinity.a=b",
+        "--set=env[0].name=RUST_BACKTRACE",
+        "--set=certificateAuthorities.configMap=site-ca",
+        "--set=log.level=warn,log.format=text",
+        "--set=volumes[0].name=more,volumeMounts[0].name=more,volumeMounts[0].mountPath=/more",
+        "--set=podLabels.team=platform,podAnnotations.note=here",
+        "--set=terminationGracePeriodSeconds=9",
     ]));
     let deployment = rendered
         .iter()
@@ -107,6 +239,9 @@ fn values_of_the_chart_reach_the_deployment() {
         "run",
         "--data-dir=/data",
         "--oci-registry-addr=flux.example.org:5001",
+        "--log-level=warn",
+        "--log-format=text",
+        "--ca-file=/authorities/ca.crt",
         "--log-level=debug",
         "--on-republish=hold",
     ]);
@@ -115,6 +250,64 @@ fn values_of_the_chart_reach_the_deployment() {
     assert_eq!(claim, "content");
     assert_eq!(pod["imagePullSecrets"][0]["name"], "for-the-image");
     assert_eq!(pod["nodeSelector"]["zone"], "a");
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    assert_eq!(pod["topologySpreadConstraints"][0]["topologyKey"], "zone");
+    assert_eq!(pod["tolerations"][0]["key"], "dedicated");
+    assert_eq!(pod["affinity"]["nodeAffinity"]["a"], "b");
+    assert_eq!(pod["terminationGracePeriodSeconds"], 9);
+    assert_eq!(container["env"][0]["name"], "RUST_BACKTRACE");
+    assert_eq!(pod["volumes"][1]["configMap"]["name"], "site-ca");
+    assert_eq!(container["volumeMounts"][1]["mountPath"], "/authorities");
+    assert_eq!(pod["volumes"][2]["name"], "more");
+    assert_eq!(container["volumeMounts"][2]["mountPath"], "/more");
+    let metadata = &deployment["spec"]["template"]["metadata"];
+    assert_eq!(metadata["labels"]["team"], "platform");
+    assert_eq!(metadata["annotations"]["note"], "here");
+}
+
+#[test]
+#[ignore = "needs the tools of `make tools`"]
+fn several_replicas_need_an_election_and_no_claim() {
+    let render = |values: &[&str]| {
+        let output = Command::new(tools::program("helm"))
+            .args([
+                "template",
+                "ocm-controller",
+                "charts/ocm-controller",
+                "--set=replicas=2",
+            ])
+            .args(values)
+            .current_dir(path(""))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            Ok(printed(&output))
+        } else {
+            Err(errors)
+        }
+    };
+    let election = "--set=leaderElection.enabled=true";
+    let rendered = render(&[election, "--set=kubeAPI.qps=20"]).unwrap();
+    for wanted in [
+        "replicas: 2",
+        "- --leader-elect",
+        "- --kube-api-qps=20",
+        "- --kube-api-burst=300",
+    ] {
+        assert!(rendered.contains(wanted), "{wanted}");
+    }
+    assert!(render(&[]).unwrap_err().contains("leaderElection.enabled"));
+    for claim in [
+        "--set=data.claim.enabled=true",
+        "--set=data.existingClaim=content",
+    ] {
+        assert!(
+            render(&[election, claim])
+                .unwrap_err()
+                .contains("data.claim")
+        );
+    }
 }
 
 #[test]

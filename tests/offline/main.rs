@@ -11,9 +11,22 @@
 #[path = "../support/tools.rs"]
 mod tools;
 
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the tests on a cluster, which use all of it"
+)]
+#[path = "../support/pod.rs"]
+mod pod;
+
 mod command_line;
+mod dependencies;
 mod document;
 mod files;
+mod image;
 mod installation;
 mod manifests;
+mod monitoring;
+mod scrub;
 mod security;
+mod values;

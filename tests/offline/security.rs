@@ -34,6 +34,29 @@ fn every_hostile_input_with_a_test_is_documented() {
     }
 }
 
+/// Each threat has its mitigation and tests that exist.
+#[test]
+fn evidence_of_each_threat_exists() {
+    let mut rows = 0;
+    for line in text("docs/security/threats.md").lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", threat, mitigation, evidence, ""] = cells[..] else {
+            continue;
+        };
+        if threat == "threat" || threat.starts_with("---") {
+            continue;
+        }
+        assert!(!mitigation.is_empty() && !evidence.is_empty(), "{threat}");
+        for (file, name) in tests_of(evidence) {
+            let code = text(&file);
+            let is_there = code.lines().any(|line| function(line) == Some(&*name));
+            assert!(is_there, "{threat}: there is no test {name} in {file}");
+        }
+        rows += 1;
+    }
+    assert!(rows > 10);
+}
+
 #[test]
 fn ids_are_read_from_names() {
     assert_eq!(ids("b16_gzip_bomb_is_refused"), ["B16"]);
@@ -104,17 +127,22 @@ fn documented() -> BTreeMap<String, (String, Tests)> {
             continue;
         }
         assert!(!words.is_empty(), "{DOCUMENT}: row {id} says nothing");
-        let tests = tests.split("; ").flat_map(|of_file| {
-            let (file, names) = of_file.split_once(": ").unwrap_or((of_file, ""));
-            names
-                .split(", ")
-                .map(|name| (unquoted(file), unquoted(name)))
-        });
-        let row = (words.to_owned(), tests.collect());
+        let row = (words.to_owned(), tests_of(tests));
         let before = rows.insert(id.to_owned(), row);
         assert!(before.is_none(), "{DOCUMENT}: there are two rows {id}");
     }
     rows
+}
+
+/// Reads `file: test, test; file: test`.
+fn tests_of(cell: &str) -> Tests {
+    let of_files = cell.split("; ").flat_map(|of_file| {
+        let (file, names) = of_file.split_once(": ").unwrap_or((of_file, ""));
+        names
+            .split(", ")
+            .map(|name| (unquoted(file), unquoted(name)))
+    });
+    of_files.collect()
 }
 
 fn unquoted(text: &str) -> String {

@@ -20,6 +20,7 @@ pub mod git;
 pub mod large;
 pub mod made;
 pub mod manifests;
+pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod registry;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Value, json};
 
@@ -204,6 +204,21 @@ impl Registry {
             media_type,
             answer.bytes().await.expect("a complete body").to_vec(),
         )
+    }
+
+    /// Reads a blob.
+    pub async fn blob(&self, repository: &str, digest: &str) -> Vec<u8> {
+        let get = self.request(Method::GET, &format!("{repository}/blobs/{digest}"));
+        let answer = expect(get, StatusCode::OK).await;
+        answer.bytes().await.expect("a complete body").to_vec()
+    }
+
+    /// How many bytes a blob has.
+    pub async fn blob_size(&self, repository: &str, digest: &str) -> u64 {
+        let head = self.request(Method::HEAD, &format!("{repository}/blobs/{digest}"));
+        let answer = expect(head, StatusCode::OK).await;
+        let length = answer.headers()[CONTENT_LENGTH].to_str().expect("a number");
+        length.parse().expect("a number")
     }
 
     /// Lets a tag name what `reference` (another tag, a digest) names in the same repository.

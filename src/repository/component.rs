@@ -1,0 +1,200 @@
+//! A component version in a place: the artifact in the repository that its name gives.
+
+use bytes::Bytes;
+
+use super::Artifacts;
+use crate::oci::{Digest, RepositoryName};
+use crate::ocm::{
+    self, BlobDescriptor, ComponentImage, ComponentManifest, ComponentName, DescriptorDocument,
+    MAX_DESCRIPTOR_LAYER, OcmRepository, ReadComponent, Version, descriptor_bytes,
+    descriptor_layer,
+};
+use crate::registry::{self, Manifest, Reference};
+
+/// The largest config blob of a component version, in bytes.
+const MAX_CONFIG: usize = 64 * 1024;
+
+/// What keeps a component version from being read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A part of it cannot be had.
+    #[error("failed to read component {component} {version}")]
+    Read {
+        /// The component.
+        component: ComponentName,
+        /// Its version.
+        version: Version,
+        /// What the place said.
+        source: registry::Error,
+    },
+
+    /// What was read is no component version.
+    #[error("component {component} {version} is malformed")]
+    Malformed {
+        /// The component.
+        component: ComponentName,
+        /// Its version.
+        version: Version,
+        /// What does not fit.
+        source: ocm::Error,
+    },
+
+    /// An index names an index.
+    #[error(
+        "component {component} {version} is malformed: an index names an index as the component's manifest"
+    )]
+    NestedIndex {
+        /// The component.
+        component: ComponentName,
+        /// Its version.
+        version: Version,
+    },
+
+    /// The work was broken off by a defect.
+    #[error("the work was broken off")]
+    Aborted {
+        /// The cause.
+        source: tokio::task::JoinError,
+    },
+}
+
+/// Which component version is meant, and where it is.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// What the version that is read names as its repository.
+    pub place: &'a OcmRepository,
+    /// The repository of the artifact.
+    pub repository: &'a RepositoryName,
+    /// The component.
+    pub name: &'a ComponentName,
+    /// Its version.
+    pub version: &'a Version,
+}
+
+/// The versions among `tags`, in no order. Tags that are no versions are left out.
+pub fn versions(tags: &[crate::oci::Tag]) -> Vec<Version> {
+    tags.iter()
+        .filter_map(|tag| Version::from_tag(tag).ok())
+        .collect()
+}
+
+/// What a component version is read from: manifests and small content by digest.
+pub trait Parts: Sync {
+    /// What can go wrong.
+    type Error: From<Error>;
+
+    /// A manifest, checked.
+    fn manifest(
+        &self,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<Manifest, Self::Error>> + Send;
+
+    /// Content of at most `limit` bytes, checked.
+    fn small(
+        &self,
+        blob: &BlobDescriptor,
+        limit: usize,
+    ) -> impl Future<Output = Result<Bytes, Self::Error>> + Send;
+}
+
+/// The parts as a place has them.
+pub struct InPlace<'a> {
+    /// The place.
+    pub artifacts: &'a dyn Artifacts,
+    /// What is read.
+    pub wanted: &'a Wanted<'a>,
+}
+
+impl Parts for InPlace<'_> {
+    type Error = Error;
+
+    async fn manifest(&self, digest: &Digest) -> Result<Manifest, Error> {
+        let reference = Reference::Digest(digest.clone());
+        let repository = self.wanted.repository;
+        let found = self.artifacts.manifest(repository, &reference).await;
+        found.map_err(|source| self.wanted.failed(source))
+    }
+
+    async fn small(&self, blob: &BlobDescriptor, limit: usize) -> Result<Bytes, Error> {
+        let failed = |source| self.wanted.failed(source);
+        let repository = self.wanted.repository;
+        let opened = self
+            .artifacts
+            .blob(repository, &blob.digest, Some(blob.size));
+        let what = format!("{repository}@{}", blob.digest);
+        let content = opened.await.map_err(failed)?;
+        content.collect(&what, limit).await.map_err(failed)
+    }
+}
+
+/// Reads the component version whose manifest has `digest`, and its descriptor as it was written.
+pub async fn read<P: Parts>(
+    parts: &P,
+    wanted: &Wanted<'_>,
+    digest: &Digest,
+) -> Result<(ReadComponent, DescriptorDocument), P::Error> {
+    let (image, manifests) = match manifest(parts, wanted, digest).await? {
+        ComponentManifest::Image(image) => (image, Vec::new()),
+        ComponentManifest::Index { component, others } => {
+            match manifest(parts, wanted, &component.digest).await? {
+                ComponentManifest::Image(image) => (image, others),
+                ComponentManifest::Index { .. } => {
+                    let (component, version) = (wanted.name.clone(), wanted.version.clone());
+                    return Err(Error::NestedIndex { component, version }.into());
+                }
+            }
+        }
+    };
+    let ComponentImage { config, layers } = image;
+    let config = parts.small(&config, MAX_CONFIG).await?;
+    let layer = descriptor_layer(&config).map_err(|source| wanted.malformed(source))?;
+    let bytes = parts.small(&layer, MAX_DESCRIPTOR_LAYER).await?;
+    let work = move || {
+        let written = descriptor_bytes(&layer.media_type, bytes.as_ref())?;
+        DescriptorDocument::parse(&written)
+    };
+    let document = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|source| Error::Aborted { source })?
+        .map_err(|source| wanted.malformed(source))?;
+    let descriptor = document.descriptor();
+    descriptor
+        .expect(wanted.name, wanted.version)
+        .map_err(|source| wanted.malformed(source))?;
+    let component = ReadComponent {
+        repository: wanted.place.clone(),
+        digest: digest.clone(),
+        layers,
+        manifests,
+        descriptor: descriptor.clone(),
+    };
+    Ok((component, document))
+}
+
+async fn manifest<P: Parts>(
+    parts: &P,
+    wanted: &Wanted<'_>,
+    digest: &Digest,
+) -> Result<ComponentManifest, P::Error> {
+    let found = parts.manifest(digest).await?;
+    let parsed = ComponentManifest::parse(&found.bytes, &found.media_type);
+    Ok(parsed.map_err(|source| wanted.malformed(source))?)
+}
+
+impl Wanted<'_> {
+    fn failed(&self, source: registry::Error) -> Error {
+        Error::Read {
+            component: self.name.clone(),
+            version: self.version.clone(),
+            source,
+        }
+    }
+
+    fn malformed(&self, source: ocm::Error) -> Error {
+        Error::Malformed {
+            component: self.name.clone(),
+            version: self.version.clone(),
+            source,
+        }
+    }
+}
