@@ -201,8 +201,8 @@ impl Store {
     /// Opens the store in `root`, which is created where it is absent.
     ///
     /// Removes what an interrupted process left in `tmp/`, `trash/` and `quarantine/` without
-    /// reading a blob. Files that the store does not know are left alone. Fails where the layout is newer,
-    /// where another process has the store open, and where the directory cannot be written.
+    /// reading a blob. Files that the store does not know are left alone. Fails where the layout is
+    /// newer, where another process has the store open, and where the directory cannot be written.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         Self::open_on(Arc::new(OperatingSystem), &root.into())
     }

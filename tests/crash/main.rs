@@ -48,8 +48,10 @@ fn main() -> ExitCode {
 }
 
 fn by_hand() {
+    let sweep = std::thread::spawn(sweep::f29_process_killed_at_each_call_loses_nothing);
     let landed = f29_killed_process_loses_nothing_that_it_promised(MANY_KILLS);
-    let calls = sweep::f29_process_killed_at_each_call_loses_nothing();
+    eprintln!("killed at {landed} random moments");
+    let calls = sweep.join().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/record.json");
     let record = serde_json::json!({
         "date": printed("date", &["-u", "+%F"]),
