@@ -1,7 +1,7 @@
 # What needs more than cargo: the programs for the tests on a real cluster, the demo, the checks.
 
 # One Go module under tests/tools each, in the order in which they are needed.
-TOOLS := etcd kubernetes registry source-controller kustomize-controller helm-controller helm
+TOOLS := etcd kubernetes registry conformance source-controller kustomize-controller helm-controller helm
 
 CHART := charts/ocm-controller
 ROLE := $(CHART)/templates/clusterrole.yaml

@@ -9,6 +9,7 @@
 //! - `driver`: suspend, status, events, retries, panics;
 //! - `lookup`, `origin`: from references to objects and components;
 //! - `apply`, `produce`: writing objects, publishing results;
+//! - `endpoint`, `tenant`: the registry's certificate and keys, and who is told of them;
 //! - `garbage`: what the cluster needs of the content store, and the collection of the rest.
 
 mod apply;
@@ -16,6 +17,7 @@ mod component_version;
 mod context;
 mod credentials;
 mod driver;
+mod endpoint;
 mod events;
 mod flux_deployer;
 mod garbage;
@@ -31,6 +33,7 @@ mod produce;
 mod resource;
 mod snapshot;
 mod takeover;
+mod tenant;
 pub mod throttle;
 mod triggers;
 
@@ -38,7 +41,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, DeserializeGuard, PartialObjectMeta};
@@ -55,11 +58,13 @@ use crate::api::{
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::registry::Transport;
+use crate::serve::access::Access;
 
 use apply::Applier;
 use context::{Caches, Context};
 use credentials::CredentialCache;
 use driver::Memories;
+use endpoint::Endpoint;
 use events::Events;
 use health::WatchHealth;
 use informer::{Informer, Listed};
@@ -67,6 +72,7 @@ use lease::Leadership;
 use triggers::{Queue, Triggers};
 
 pub use context::{OnRepublish, Settings};
+pub use endpoint::{EndpointSettings, PULL_KEY_SECRET};
 pub use pinning::PinImages;
 
 /// The one field manager of everything that is written, and the controller's name in events.
@@ -91,6 +97,7 @@ pub struct Controllers {
     pipeline: Pipeline,
     transport: Transport,
     metrics: Metrics,
+    endpoint: Option<Arc<Endpoint>>,
     health: Arc<Health>,
 }
 
@@ -101,6 +108,9 @@ pub trait Probe: Clone + Send + Sync + 'static {
 
     /// The Lease of the leader can be reached, or what is wrong with it.
     fn lease(&self, problem: Option<&str>);
+
+    /// The registry has a certificate and a pull key, or what is wrong with them.
+    fn registry(&self, problem: Option<&str>);
 }
 
 /// What the probes ask.
@@ -140,8 +150,16 @@ impl Controllers {
             pipeline,
             transport,
             metrics,
+            endpoint: None,
             health,
         }
+    }
+
+    /// Has them keep the certificate and the pull keys of the registry that looks at `access`.
+    #[must_use]
+    pub fn guarding(mut self, settings: EndpointSettings, access: Access) -> Self {
+        self.endpoint = Some(Endpoint::new(settings, access));
+        self
     }
 
     /// What the probes ask.
@@ -152,7 +170,7 @@ impl Controllers {
     /// Runs until `shutdown`, then lets what is under way end, but for no longer than the grace
     /// that the settings give. `probe` is told what the readiness probe has to know.
     pub async fn run(self, probe: impl Probe, shutdown: CancellationToken) {
-        let watches = Watches::new(&self.client);
+        let watches = Watches::new(&self.client, self.endpoint.clone());
         let (caches, listed) = (watches.caches(), watches.listed());
         let (snapshots, snapshot_requests) = Queue::new();
         let grace = self.settings.graceful_shutdown;
@@ -165,6 +183,7 @@ impl Controllers {
             pipeline: self.pipeline,
             transport: self.transport,
             metrics: self.metrics,
+            endpoint: self.endpoint.clone(),
             caches: caches.clone(),
             memories: Memories::default(),
             snapshots: snapshots.clone(),
@@ -184,6 +203,10 @@ impl Controllers {
             flux_deployers,
         };
         let mut tasks = JoinSet::new();
+        let deployers = (
+            caches.flux_deployers.clone(),
+            triggers.flux_deployers.clone(),
+        );
         watches.spawn(&triggers, &mut tasks, &self.health.watches, &shutdown);
         // Whoever looks before everything is listed takes what is not listed yet for missing, and
         // who cannot look must not keep others from it.
@@ -192,6 +215,13 @@ impl Controllers {
             () = shutdown.cancelled() => {}
         }
         let claim = self.leadership.claim();
+        if let Some(endpoint) = self.endpoint {
+            let client = context.client.clone();
+            let (claim, probe) = (claim.clone(), probe.clone());
+            tasks.spawn(endpoint.run(client, deployers, claim, probe, shutdown.clone()));
+        } else {
+            probe.registry(None);
+        }
         let stop_election = CancellationToken::new();
         let election = tokio::spawn({
             let (stop, probe) = (stop_election.clone(), probe.clone());
@@ -246,10 +276,14 @@ struct Watches {
     git_repositories: Informer<DeserializeGuard<DynamicObject>>,
     buckets: Informer<DeserializeGuard<DynamicObject>>,
     config_maps: Informer<PartialObjectMeta<ConfigMap>>,
+    authority_secrets: Informer<DeserializeGuard<Secret>>,
+    pull_secrets: Informer<DeserializeGuard<Secret>>,
+    endpoint: Option<Arc<Endpoint>>,
 }
 
 impl Watches {
-    fn new(client: &Client) -> Self {
+    fn new(client: &Client, endpoint: Option<Arc<Endpoint>>) -> Self {
+        let secrets = |name| Informer::new(Api::all(client.clone()), (), |_| ()).named(name);
         Self {
             component_versions: typed(client),
             component_descriptors: Informer::new(Api::all(client.clone()), (), |_| ()),
@@ -264,6 +298,9 @@ impl Watches {
             git_repositories: dynamic(client, &flux::git_repository()),
             buckets: dynamic(client, &flux::bucket()),
             config_maps: Informer::new(Api::all(client.clone()), (), only_name),
+            authority_secrets: secrets(tenant::CA_SECRET),
+            pull_secrets: secrets(tenant::PULL_SECRET),
+            endpoint,
         }
     }
 
@@ -281,13 +318,15 @@ impl Watches {
             helm_releases: self.helm_releases.store(),
             git_repositories: self.git_repositories.store(),
             buckets: self.buckets.store(),
+            authority_secrets: self.authority_secrets.store(),
+            pull_secrets: self.pull_secrets.store(),
         }
     }
 
     /// Told once everything that reconciling relies on has been listed. Flux's kinds are not among
     /// it: they may be installed later.
-    fn listed(&self) -> [Listed; 7] {
-        [
+    fn listed(&self) -> Vec<Listed> {
+        let mut listed = vec![
             self.component_versions.listed(),
             self.component_descriptors.listed(),
             self.resources.listed(),
@@ -295,7 +334,11 @@ impl Watches {
             self.configurations.listed(),
             self.snapshots.listed(),
             self.flux_deployers.listed(),
-        ]
+        ];
+        if self.endpoint.is_some() {
+            listed.extend([self.authority_secrets.listed(), self.pull_secrets.listed()]);
+        }
+        listed
     }
 
     /// Starts all watches; their listeners fill the queues.
@@ -350,6 +393,10 @@ impl Watches {
         );
         watch!(self.kustomizations, triggers.flux_object());
         watch!(self.helm_releases, triggers.flux_object());
+        if let Some(endpoint) = &self.endpoint {
+            watch!(self.authority_secrets, triggers.tenant_secret(endpoint));
+            watch!(self.pull_secrets, triggers.tenant_secret(endpoint));
+        }
     }
 }
 
@@ -380,7 +427,7 @@ fn dynamic(client: &Client, kind: &ApiResource) -> Informer<DeserializeGuard<Dyn
 
 /// Waits until everything that reconciling relies on has been listed. Flux's kinds are not among
 /// it: they may be installed later.
-async fn all_listed(listed: &[Listed; 7]) {
+async fn all_listed(listed: &[Listed]) {
     for listed in listed {
         listed.wait().await;
     }

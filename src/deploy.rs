@@ -43,6 +43,10 @@ pub struct Pullable {
     pub tag: Option<Tag>,
     /// Whether the registry speaks plain HTTP.
     pub plain_http: bool,
+    /// The Secret that says whom to trust, where that is not the system's choice.
+    pub ca_secret: Option<String>,
+    /// The Secret with the password, where one is needed.
+    pub pull_secret: Option<String>,
 }
 
 /// One object to write.
@@ -87,6 +91,12 @@ fn oci_repository(deployer: &FluxDeployer, snapshot: &Pullable, is_chart: bool) 
     });
     if snapshot.plain_http {
         spec["insecure"] = json!(true);
+    }
+    if let Some(name) = &snapshot.ca_secret {
+        spec["certSecretRef"] = json!({"name": name});
+    }
+    if let Some(name) = &snapshot.pull_secret {
+        spec["secretRef"] = json!({"name": name});
     }
     if is_chart {
         spec["layerSelector"] =
@@ -171,7 +181,9 @@ mod tests {
             repository: "ocm-system/podinfo-abc".parse().unwrap(),
             manifest: Digest::of("manifest"),
             tag: Some("6.3.5".parse().unwrap()),
-            plain_http: true,
+            plain_http: false,
+            ca_secret: Some("whom-to-trust".to_owned()),
+            pull_secret: Some("password".to_owned()),
         }
     }
 
@@ -197,11 +209,32 @@ mod tests {
         );
         assert_eq!(repository["ref"]["digest"], json!(Digest::of("manifest")));
         assert_eq!(repository["ref"]["tag"], "6.3.5");
+        assert_eq!(
+            repository["certSecretRef"],
+            json!({"name": "whom-to-trust"})
+        );
+        assert_eq!(repository["secretRef"], json!({"name": "password"}));
+        assert!(repository.get("insecure").is_none());
         let expected = json!({
             "interval": "1m0s", "path": "./", "prune": true, "targetNamespace": "default",
             "sourceRef": {"kind": "OCIRepository", "name": "podinfo", "namespace": "ocm-system"},
         });
         assert_eq!(objects[1].object.data["spec"], expected);
+    }
+
+    #[test]
+    fn registry_without_tls_and_password_is_named_as_such() {
+        let deployer = deployer(&json!({"sourceRef": source(), "kustomizationTemplate": {}}));
+        let snapshot = Pullable {
+            plain_http: true,
+            ca_secret: None,
+            pull_secret: None,
+            ..snapshot()
+        };
+        let objects = flux_objects(&deployer, &snapshot).unwrap();
+        let repository = &objects[0].object.data["spec"];
+        assert_eq!(repository["insecure"], true);
+        assert!(repository.get("certSecretRef").is_none() && repository.get("secretRef").is_none());
     }
 
     #[test]

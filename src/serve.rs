@@ -2,9 +2,13 @@
 //!
 //! [`distribution`] is what Flux pulls from, [`admin`] what Kubernetes and Prometheus ask, and
 //! [`listen`] puts either behind a socket with bounds on everything a client can hold open.
+//! [`access`] holds the certificate and the keys by which pulls are let in.
 
+pub mod access;
 pub mod admin;
+pub mod certificate;
 pub mod distribution;
+pub mod pull;
 
 mod error;
 mod listen;

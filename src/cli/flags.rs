@@ -3,10 +3,8 @@
 
 /// The flag's name, and whether it takes a value of its own (`--flag VALUE`).
 const IGNORED: &[(&str, bool)] = &[
-    ("certificate-secret-name", true),
     ("events-addr", true),
     ("oci-registry-insecure-skip-verify", false),
-    ("oci-registry-namespace", true),
     ("pprof-bind-address", true),
     ("zap-devel", false),
     ("zap-encoder", true),

@@ -1,11 +1,11 @@
 //! `ocm-controller run`: the controllers, and the registry that Flux pulls from.
 
 mod cluster;
+mod serving;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,10 +25,12 @@ use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
 use crate::registry::Pool;
 use crate::serve::admin::{Readiness, health_router, metrics_router};
-use crate::serve::distribution::{self, Anyone};
-use crate::serve::{self, Plain};
+use crate::serve::{self, Acceptor, Plain};
 use crate::store::{self, Store};
 use crate::telemetry::{self, LogFormat};
+
+/// The check that passes once the registry has a certificate and a pull key.
+const REGISTRY: &str = "registry";
 
 /// The check that passes once all caches are filled.
 const CACHES: &str = "caches";
@@ -46,18 +48,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DIR", default_value = "/data")]
     data_dir: PathBuf,
 
-    /// The address under which Flux reaches this program's registry.
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "OCI_REGISTRY_LOCALHOST",
-        default_value = "registry.ocm-system.svc.cluster.local:5000"
-    )]
-    oci_registry_addr: String,
-
-    /// Where this program's registry listens.
-    #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":5000", value_parser = socket)]
-    registry_listen: SocketAddr,
+    #[command(flatten)]
+    serving: serving::ServingArguments,
 
     /// Where metrics are served.
     #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":9443", value_parser = socket)]
@@ -145,6 +137,9 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    #[error("failed to set up TLS for the registry")]
+    Tls { source: rustls::Error },
+
     #[error("failed to listen for signals")]
     Signals { source: std::io::Error },
 
@@ -184,15 +179,14 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         metrics.clone(),
     );
 
-    let registry = distribution::router(store, Arc::new(Anyone));
+    let controllers = arguments
+        .serving
+        .serve(store, claim, controllers, &mut tasks, &shutdown)
+        .await?;
+
     let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES, LEASE]);
+    let readiness = Readiness::awaiting([CACHES, LEASE, REGISTRY]);
     let endpoints = [
-        (
-            "registry-listen",
-            arguments.registry_listen,
-            serve::while_serving(registry, move || claim.holds()),
-        ),
         (
             "health-probe-bind-address",
             arguments.health_probe_bind_address,
@@ -205,7 +199,7 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         ),
     ];
     for (flag, address, router) in endpoints {
-        tasks.spawn(endpoint(flag, address, router, shutdown.clone()).await?);
+        tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
     }
     controllers.run(ReadinessProbe(readiness), shutdown).await;
     tasks.join_all().await;
@@ -216,23 +210,34 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
 #[derive(Clone)]
 struct ReadinessProbe(Readiness);
 
+impl ReadinessProbe {
+    fn judge(&self, check: &'static str, problem: Option<&str>) {
+        match problem {
+            None => self.0.pass(check),
+            Some(problem) => self.0.fail(check, problem),
+        }
+    }
+}
+
 impl Probe for ReadinessProbe {
     fn synced(&self) {
         self.0.pass(CACHES);
     }
 
     fn lease(&self, problem: Option<&str>) {
-        match problem {
-            None => self.0.pass(LEASE),
-            Some(problem) => self.0.fail(LEASE, problem),
-        }
+        self.judge(LEASE, problem);
+    }
+
+    fn registry(&self, problem: Option<&str>) {
+        self.judge(REGISTRY, problem);
     }
 }
 
 /// Binds now, so that a taken port is an error at the start; serves when it is run.
-async fn endpoint(
+async fn endpoint<A: Acceptor>(
     flag: &'static str,
     address: SocketAddr,
+    acceptor: A,
     router: Router,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = ()>, Error> {
@@ -245,7 +250,7 @@ async fn endpoint(
         })?;
     Ok(serve::listen(
         listener,
-        Plain,
+        acceptor,
         router,
         serve::Limits::default(),
         shutdown,
@@ -277,7 +282,7 @@ impl RunArguments {
 
     fn settings(&self) -> Settings {
         Settings {
-            registry_address: self.oci_registry_addr.clone(),
+            registry_address: self.serving.address(),
             concurrent: self.concurrent,
             graceful_shutdown: self.graceful_shutdown_timeout,
             no_cross_namespace_refs: self.no_cross_namespace_refs,

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::Store as Cache;
+use kube::runtime::reflector::{ObjectRef, Store as Cache};
 
 use super::apply::Applier;
 use super::credentials::CredentialCache;
 use super::driver::Memories;
+use super::endpoint::Endpoint;
 use super::events::Events;
 use super::pinning::PinImages;
 use super::triggers::Queue;
@@ -68,6 +72,8 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) memories: Memories,
     pub(super) metrics: Metrics,
+    /// The registry's certificate and keys, unless it is served without.
+    pub(super) endpoint: Option<Arc<Endpoint>>,
     /// For those who know before the watch that a Snapshot is to be looked at.
     pub(super) snapshots: Queue<Snapshot>,
 }
@@ -87,4 +93,14 @@ pub(super) struct Caches {
     pub(super) helm_releases: Cache<DynamicObject>,
     pub(super) git_repositories: Cache<DynamicObject>,
     pub(super) buckets: Cache<DynamicObject>,
+    pub(super) authority_secrets: Cache<Secret>,
+    pub(super) pull_secrets: Cache<Secret>,
+}
+
+impl Caches {
+    /// One of the Secrets that namespaces pull with.
+    pub(super) fn tenant_secret(&self, secret: &ObjectRef<Secret>) -> Option<Arc<Secret>> {
+        let found = self.authority_secrets.get(secret);
+        found.or_else(|| self.pull_secrets.get(secret))
+    }
 }

@@ -15,9 +15,11 @@ use super::FIELD_MANAGER;
 use super::apply::{self, Creation, controller_reference};
 use super::context::Context;
 use super::driver::Reconcile;
+use super::endpoint::Endpoint;
 use super::lookup::{Role, Source, Unavailable};
 use super::outcome::{Fault, Outcome, Retry, Waiting};
-use super::snapshot::pullable;
+use super::snapshot::{pullable, repository_of};
+use super::tenant;
 use crate::api::{FluxDeployer, FluxDeployerStatus, Reason, Snapshot, flux};
 use crate::deploy::{self, FluxObject, flux_objects};
 
@@ -90,7 +92,7 @@ impl Reconcile for FluxDeployer {
             Err(Unavailable::Denied(message)) => return Err(Error::Denied { message }),
             Err(Unavailable::Unusable(message)) => return Err(Error::Unusable { message }),
         };
-        let Some(source) = pullable(&snapshot, &context.settings) else {
+        let Some(source) = pullable(&snapshot, context) else {
             let message = format!("snapshot {} cannot be pulled yet", snapshot.name_any());
             return Ok(Outcome::waiting(
                 status,
@@ -98,6 +100,17 @@ impl Reconcile for FluxDeployer {
             ));
         };
         let objects = flux_objects(self, &source).map_err(Error::Deploy)?;
+        if let (Some(endpoint), false) = (&context.endpoint, objects.is_empty()) {
+            let Some(handout) = endpoint.handout() else {
+                let message = "waiting for the certificate and the pull key of the registry";
+                let waiting = Waiting::new(Reason::SourceRefNotReady, message);
+                return Ok(Outcome::waiting(status, waiting));
+            };
+            self.invite(endpoint, &snapshot);
+            tenant::tell(self, endpoint, &handout, context)
+                .await
+                .map_err(|source| self.write_failed(source))?;
+        }
         self.publish(context, &objects)
             .await
             .map_err(|source| self.write_failed(source))?;
@@ -122,6 +135,14 @@ impl FluxDeployer {
                     .to_owned(),
             )),
         }
+    }
+
+    /// Lets this namespace pull what lies in another one, where references may go there.
+    fn invite(&self, endpoint: &Endpoint, snapshot: &Snapshot) {
+        let own = self.namespace().unwrap_or_default();
+        let is_elsewhere = snapshot.namespace().as_ref() != Some(&own);
+        let repository = is_elsewhere.then(|| repository_of(snapshot).ok()).flatten();
+        endpoint.invite(&own, &self.name_any(), repository);
     }
 
     /// Writes `objects`, and removes those that an earlier template asked for.

@@ -175,6 +175,8 @@ fn apart_from_results(caches: &Caches) -> Live {
         helm_releases: _,
         git_repositories: _,
         buckets: _,
+        authority_secrets: _,
+        pull_secrets: _,
     } = caches;
     let holders = component_versions.state().into_iter();
     let mut namespaces = BTreeSet::new();

@@ -103,6 +103,8 @@ where
     writer: Writer<W::Object>,
     listeners: Vec<Listener<W::Object>>,
     listed: Listed,
+    /// The name that objects have to have, where only those of one name are watched.
+    name: Option<&'static str>,
     /// Drops what is not needed before an object is kept.
     prune: fn(&mut W::Object),
     /// What each listener cared about when it was last told, by object.
@@ -123,9 +125,16 @@ where
             writer,
             listeners: Vec::new(),
             listed: Listed::default(),
+            name: None,
             prune,
             told: HashMap::new(),
         }
+    }
+
+    /// Watches objects of this name only, for which a right to that name is enough.
+    pub(super) fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
     }
 
     /// The store; it is filled once the watch runs.
@@ -145,7 +154,10 @@ where
 
     /// Watches until `shutdown`.
     pub(super) async fn run(mut self, health: Arc<WatchHealth>, shutdown: CancellationToken) {
-        let config = watcher::Config::default().timeout(WATCH_TIMEOUT);
+        let mut config = watcher::Config::default().timeout(WATCH_TIMEOUT);
+        if let Some(name) = self.name {
+            config = config.fields(&format!("metadata.name={name}"));
+        }
         let events = watcher::watcher(self.api.clone(), config)
             .take_until(shutdown.clone().cancelled_owned());
         let mut events = std::pin::pin!(events);

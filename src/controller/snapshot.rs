@@ -7,9 +7,10 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::context::{Context, Settings};
+use super::context::Context;
 use super::driver::Reconcile;
 use super::outcome::{Fault, Outcome, Retry, Waiting};
+use super::tenant;
 use crate::api::{ORIGINAL_SNAPSHOT_FINALIZER, Reason, Snapshot, SnapshotStatus};
 use crate::deploy::Pullable;
 use crate::oci::Digest;
@@ -106,7 +107,8 @@ impl Reconcile for Snapshot {
             manifest_digest: Some(manifest.to_string()),
             tag: Some(self.spec.tag.clone()),
             repository_url: Some(format!(
-                "http://{}/{repository}",
+                "{}://{}/{repository}",
+                scheme(context),
                 context.settings.registry_address
             )),
             ..status
@@ -161,14 +163,24 @@ pub(super) fn repository_of(snapshot: &Snapshot) -> Result<Repository, Error> {
         .map_err(|source| Error::NameRepository { source })
 }
 
+fn scheme(context: &Context) -> &'static str {
+    match &context.endpoint {
+        Some(_) => "https",
+        None => "http",
+    }
+}
+
 /// How Flux pulls a ready snapshot.
-pub(super) fn pullable(snapshot: &Snapshot, settings: &Settings) -> Option<Pullable> {
+pub(super) fn pullable(snapshot: &Snapshot, context: &Context) -> Option<Pullable> {
     let status = snapshot.status.as_ref()?;
+    let secret = |name: &str| context.endpoint.is_some().then(|| name.to_owned());
     Some(Pullable {
-        registry: settings.registry_address.clone(),
+        registry: context.settings.registry_address.clone(),
         repository: repository_of(snapshot).ok()?.to_string().parse().ok()?,
         manifest: status.manifest_digest.as_deref()?.parse().ok()?,
         tag: status.tag.as_deref().map(tag_for),
-        plain_http: true,
+        plain_http: context.endpoint.is_none(),
+        ca_secret: secret(tenant::CA_SECRET),
+        pull_secret: secret(tenant::PULL_SECRET),
     })
 }

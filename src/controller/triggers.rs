@@ -1,8 +1,9 @@
 //! Who looks again when something changes: the queues of the controllers, and what fills them.
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::context::Caches;
 use super::driver::Reconcile;
+use super::endpoint::Endpoint;
 use super::informer::{Change, Listener};
 use super::lookup::names;
 use super::mutation::artifact_of;
@@ -173,6 +175,34 @@ impl Triggers {
             notify: Box::new(move |object, _| {
                 let namespace = object.namespace().unwrap_or_default();
                 owners(object.meta(), "FluxDeployer").for_each(|name| queue.push(&namespace, name));
+            }),
+        }
+    }
+
+    /// Wakes the deployers that an altered Secret was written for, and where it is gone all those
+    /// of its namespace.
+    pub(super) fn tenant_secret(&self, endpoint: &Arc<Endpoint>) -> Listener<Secret> {
+        let triggers = self.clone();
+        let endpoint = Arc::clone(endpoint);
+        Listener {
+            fingerprint: |object| {
+                let data = object.data.iter().flatten();
+                let data: Vec<_> = data.map(|(key, value)| (key, &value.0)).collect();
+                fingerprint(&(&object.metadata.uid, &object.type_, data))
+            },
+            notify: Box::new(move |object, change| {
+                let namespace = object.namespace().unwrap_or_default();
+                let queue = &triggers.flux_deployers;
+                if change == Change::Applied {
+                    return owners(object.meta(), "FluxDeployer")
+                        .for_each(|name| queue.push(&namespace, name));
+                }
+                endpoint.told.forget(object);
+                let deployers = triggers.caches.flux_deployers.state();
+                deployers
+                    .iter()
+                    .filter(|deployer| deployer.namespace().as_ref() == Some(&namespace))
+                    .for_each(|deployer| queue.push(&namespace, &deployer.name_any()));
             }),
         }
     }

@@ -382,6 +382,23 @@ fn writers_of_the_same_content_agree() {
     assert_eq!(files_below(&folder.path().join("tmp")), 0);
 }
 
+#[test]
+fn rustsec_2023_0018_clearing_at_start_follows_no_link() {
+    let (folder, store) = fresh();
+    drop(store);
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("kept");
+    fs::write(&file, b"kept").unwrap();
+    for name in ["tmp", "quarantine"] {
+        let own = folder.path().join(name);
+        fs::create_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink(&file, own.join("file")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), own.join("folder")).unwrap();
+    }
+    drop(Store::open(folder.path()).unwrap());
+    assert_eq!(fs::read(&file).unwrap(), b"kept");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -13,6 +13,8 @@ mod api;
 mod budget;
 mod component;
 mod configuration;
+mod conformance;
+mod endpoint;
 mod failures;
 mod garbage;
 mod guide;

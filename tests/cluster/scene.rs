@@ -178,6 +178,7 @@ pub async fn install(cluster: &Cluster) {
     for file in [
         "config/manager/namespace.yaml",
         "config/rbac/role.yaml",
+        "config/rbac/own_role.yaml",
         "config/rbac/binding.yaml",
         "config/rbac/leader_election.yaml",
     ] {

@@ -63,6 +63,7 @@ impl Stage {
         for file in [
             "manager/namespace.yaml",
             "rbac/role.yaml",
+            "rbac/own_role.yaml",
             "rbac/binding.yaml",
         ] {
             let path = in_repository("config").join(file);

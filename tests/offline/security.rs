@@ -62,6 +62,11 @@ fn ids_are_read_from_names() {
     assert_eq!(ids("b16_gzip_bomb_is_refused"), ["B16"]);
     assert_eq!(ids("b28_f06_f07_blob_is_whole"), ["B28", "F06", "F07"]);
     assert_eq!(ids("b23_cve_2021_41190_two"), ["B23", "CVE-2021-41190"]);
+    assert_eq!(
+        ids("rustsec_2026_0067_cve_2026_33056_folder"),
+        ["RUSTSEC-2026-0067", "CVE-2026-33056"]
+    );
+    assert_eq!(ids("ghsa_8xwf_rjm4_xvhv_chain"), ["GHSA-8xwf-rjm4-xvhv"]);
     assert_eq!(ids("f215e513d_realm"), Vec::<String>::new());
     assert_eq!(ids("later_rule_wins_b16"), Vec::<String>::new());
 }
@@ -92,7 +97,7 @@ fn function(line: &str) -> Option<&str> {
     Some(&rest[..rest.find(['(', '<'])?])
 }
 
-/// The ids at the beginning of a test's name: a letter and two digits, or a CVE.
+/// The ids at the beginning of a test's name: a letter and two digits, or that of an advisory.
 fn ids(name: &str) -> Vec<String> {
     let mut ids = Vec::new();
     let mut words = name.split('_').peekable();
@@ -103,11 +108,14 @@ fn ids(name: &str) -> Vec<String> {
         let is_hash = word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_short {
             ids.push(word.to_uppercase());
-        } else if word == "cve" {
+        } else if matches!(word, "cve" | "rustsec") {
             let (Some(year), Some(number)) = (words.next(), words.next()) else {
                 break;
             };
-            ids.push(format!("CVE-{year}-{number}"));
+            ids.push(format!("{}-{year}-{number}", word.to_uppercase()));
+        } else if word == "ghsa" {
+            let parts: Vec<&str> = words.by_ref().take(3).collect();
+            ids.push(format!("GHSA-{}", parts.join("-")));
         } else if !is_hash {
             break;
         }
@@ -123,7 +131,9 @@ fn documented() -> BTreeMap<String, (String, Tests)> {
         let ["", id, words, tests, ""] = cells[..] else {
             continue;
         };
-        if !id.starts_with(['B', 'F', 'C']) || !id.ends_with(|last: char| last.is_ascii_digit()) {
+        let is_numbered = id.starts_with(['B', 'F', 'C', 'R'])
+            && id.ends_with(|last: char| last.is_ascii_digit());
+        if !is_numbered && !id.starts_with("GHSA-") {
             continue;
         }
         assert!(!words.is_empty(), "{DOCUMENT}: row {id} says nothing");

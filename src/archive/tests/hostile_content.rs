@@ -232,7 +232,7 @@ fn cve_2025_32386_bomb_in_a_file_that_nobody_asked_for_is_refused() {
 }
 
 #[test]
-fn rustsec_2025_0168_zip_is_not_read() {
+fn rustsec_2025_0168_cve_2025_29787_zip_is_not_read() {
     assert_refused(b"PK\x03\x04\x14\0\0\0\0\0", "unsupported compression zip");
     assert_refused(b"PK\x05\x06\0\0\0\0\0\0", "unsupported compression zip");
 }

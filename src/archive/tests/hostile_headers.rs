@@ -266,7 +266,7 @@ fn archives_of_mac_os_are_read() {
 }
 
 #[test]
-fn cve_2026_33055_pax_size_beside_a_ustar_size_is_not_ignored() {
+fn rustsec_2026_0068_cve_2026_33055_pax_size_beside_a_ustar_size_is_not_ignored() {
     let archive = ArchiveBuilder::new()
         .pax(b'x', &[("size", "1024")])
         .file("x", &[b'c'; 512]);
@@ -274,7 +274,8 @@ fn cve_2026_33055_pax_size_beside_a_ustar_size_is_not_ignored() {
 }
 
 #[test]
-fn cve_2025_62518_archive_hidden_behind_a_pax_size_is_never_listed() {
+fn rustsec_2025_0110_rustsec_2025_0111_cve_2025_62518_archive_hidden_behind_a_pax_size_is_never_listed()
+ {
     let hidden = ArchiveBuilder::new().file("hidden", b"").without_end();
     let size = hidden.len().to_string();
     let archive = ArchiveBuilder::new()
@@ -285,7 +286,8 @@ fn cve_2025_62518_archive_hidden_behind_a_pax_size_is_never_listed() {
 }
 
 #[test]
-fn cve_2026_32766_malformed_pax_is_never_skipped() {
+fn rustsec_2026_0066_rustsec_2026_0112_rustsec_2026_0145_cve_2026_32766_malformed_pax_is_never_skipped()
+ {
     let malformed: [&[u8]; 14] = [
         b"path=x\n",
         b"9 path=x\n\n",

@@ -220,7 +220,7 @@ fn b19_a_million_empty_files_are_refused_at_the_default_limit() {
 }
 
 #[test]
-fn b22_name_of_a_resource_is_no_way_out() {
+fn b22_cve_2021_32760_cve_2022_23648_name_of_a_resource_is_no_way_out() {
     for name in [".", "..", "", "../x"] {
         assert!(name.parse::<EntryPath>().is_err(), "{name:?} was accepted");
     }
@@ -229,7 +229,7 @@ fn b22_name_of_a_resource_is_no_way_out() {
 }
 
 #[test]
-fn cve_2026_33056_directory_in_place_of_a_link_is_refused() {
+fn rustsec_2026_0067_cve_2026_33056_directory_in_place_of_a_link_is_refused() {
     let archive = ArchiveBuilder::new()
         .symlink("d", "e")
         .directory("d/")
@@ -238,7 +238,7 @@ fn cve_2026_33056_directory_in_place_of_a_link_is_refused() {
 }
 
 #[test]
-fn rustsec_2018_0002_2021_0080_links_overwrite_nothing() {
+fn rustsec_2018_0002_rustsec_2021_0080_links_overwrite_nothing() {
     let hard = ArchiveBuilder::new()
         .link(b'1', "x", "/etc/passwd")
         .file("x", b"")
@@ -255,7 +255,7 @@ fn cve_2026_50163_hard_link_relative_to_the_working_directory_is_refused() {
 }
 
 #[test]
-fn ghsa_8xwf_rjm4_xvhv_chain_of_links_then_write_is_refused() {
+fn ghsa_8xwf_rjm4_xvhv_ghsa_m37j_52j7_pjw7_chain_of_links_then_write_is_refused() {
     let chain = ArchiveBuilder::new().symlink("a", ".").symlink("b", "a/..");
     assert_refused(&chain.file("b/x", b"").end(), "refused symbolic link \"b\"");
 }
@@ -276,14 +276,14 @@ fn cve_2020_27833_link_below_a_link_is_refused() {
 }
 
 #[test]
-fn cve_2026_35206_folder_named_by_dots_is_refused() {
+fn cve_2026_35206_cve_2026_35204_cve_2024_1485_folder_named_by_dots_is_refused() {
     for name in [".", "..", "1.0.0/../x"] {
         assert!(name.parse::<EntryPath>().is_err(), "{name:?} was accepted");
     }
 }
 
 #[test]
-fn cycle_of_links_is_refused() {
+fn b06_f4396242_cycle_of_links_is_refused() {
     let archive = ArchiveBuilder::new()
         .symlink("m", "c")
         .symlink("c", "m")

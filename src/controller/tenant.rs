@@ -1,0 +1,163 @@
+//! The two Secrets with which a namespace pulls: whom to trust, and the password.
+//!
+//! Every deployer of the namespace is one of their owners, so they go with the last one.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::Resource as _;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::FIELD_MANAGER;
+use super::apply::{Error, manager_of, owner_reference};
+use super::context::Context;
+use super::endpoint::{Endpoint, Handout};
+use crate::api::FluxDeployer;
+use crate::snapshot::Namespace;
+
+/// The Secret with the authorities to trust, and nothing else: no key is ever in it.
+pub(super) const CA_SECRET: &str = "ocm-registry-ca";
+
+/// The Secret with the password.
+pub(super) const PULL_SECRET: &str = "ocm-registry-pull";
+
+/// Brings about both Secrets in the namespace of `deployer`.
+pub(super) async fn tell(
+    deployer: &FluxDeployer,
+    endpoint: &Endpoint,
+    handout: &Handout,
+    context: &Context,
+) -> Result<(), Error> {
+    for wanted in secrets(deployer, endpoint.address(), handout) {
+        let key = ObjectRef::from_obj(&wanted);
+        let seen = context.caches.tenant_secret(&key);
+        if endpoint.told.is_told(&wanted, seen.as_deref()) {
+            continue;
+        }
+        let namespace = wanted.namespace().unwrap_or_default();
+        let writer = Writer {
+            api: Api::namespaced(context.client.clone(), &namespace),
+            wanted: &wanted,
+            manager: manager_of(deployer),
+        };
+        let after = match &seen {
+            Some(seen) => writer.apply_over(seen).await?,
+            None => writer.create().await?,
+        };
+        endpoint.told.remember(&wanted, &after);
+    }
+    Ok(())
+}
+
+fn secrets(deployer: &FluxDeployer, address: &str, handout: &Handout) -> Vec<Secret> {
+    let namespace = deployer.namespace().unwrap_or_default();
+    let secret = |name: &str, kind: &str, key: &str, value: Vec<u8>| Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.clone()),
+            labels: Some(BTreeMap::from([(
+                "app.kubernetes.io/managed-by".to_owned(),
+                FIELD_MANAGER.to_owned(),
+            )])),
+            owner_references: Some(vec![owner_reference(deployer)]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(kind.to_owned()),
+        data: Some(BTreeMap::from([(key.to_owned(), ByteString(value))])),
+        ..Secret::default()
+    };
+    let mut secrets = vec![secret(
+        CA_SECRET,
+        "Opaque",
+        "ca.crt",
+        handout.authorities.clone().into_bytes(),
+    )];
+    // Kubernetes has no namespace whose name this does not take.
+    if let Ok(user) = namespace.parse::<Namespace>() {
+        let password = handout.keys.password(&user);
+        let pair = BASE64_STANDARD.encode(format!("{user}:{}", *password));
+        let login = json!({"username": user.as_str(), "password": *password, "auth": pair});
+        let config = json!({"auths": {address: login}}).to_string();
+        secrets.push(secret(
+            PULL_SECRET,
+            "kubernetes.io/dockerconfigjson",
+            ".dockerconfigjson",
+            config.into_bytes(),
+        ));
+    }
+    secrets
+}
+
+/// Writes one Secret for one of its owners.
+struct Writer<'a> {
+    api: Api<Secret>,
+    wanted: &'a Secret,
+    manager: String,
+}
+
+impl Writer<'_> {
+    async fn create(&self) -> Result<Secret, Error> {
+        let parameters = PostParams {
+            field_manager: Some(self.manager.clone()),
+            ..PostParams::default()
+        };
+        match self.api.create(&parameters, self.wanted).await {
+            Ok(created) => Ok(created),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let found = self.api.get(&self.wanted.name_any()).await;
+                self.apply_over(&found.map_err(|source| self.failed("get", source))?)
+                    .await
+            }
+            Err(source) => Err(self.failed("create", source)),
+        }
+    }
+
+    /// Applies over what is there, if it was made for a deployer.
+    async fn apply_over(&self, seen: &Secret) -> Result<Secret, Error> {
+        let kind = FluxDeployer::kind(&());
+        let group = FluxDeployer::group(&());
+        let owners = seen.owner_references();
+        let is_ours = owners.iter().any(|owner| {
+            owner.kind == kind && owner.api_version.split('/').next() == Some(&*group)
+        });
+        if !is_ours {
+            let owner = owners.first().map_or_else(
+                || "nobody that this controller knows".to_owned(),
+                |owner| format!("{} {:?}", owner.kind, owner.name),
+            );
+            return Err(Error::Foreign {
+                kind: "Secret".to_owned(),
+                namespace: self.namespace(),
+                name: self.wanted.name_any(),
+                owner,
+            });
+        }
+        let mut wanted = self.wanted.clone();
+        wanted.metadata.uid.clone_from(&seen.metadata.uid);
+        let parameters = PatchParams::apply(&self.manager).force();
+        let name = self.wanted.name_any();
+        let patch = Patch::Apply(&wanted);
+        let applied = self.api.patch(&name, &parameters, &patch).await;
+        applied.map_err(|source| self.failed("apply", source))
+    }
+
+    fn namespace(&self) -> String {
+        self.wanted.namespace().unwrap_or_default()
+    }
+
+    fn failed(&self, verb: &'static str, source: kube::Error) -> Error {
+        Error::Request {
+            verb,
+            kind: "Secret".to_owned(),
+            namespace: self.namespace(),
+            name: self.wanted.name_any(),
+            source: Box::new(source),
+        }
+    }
+}

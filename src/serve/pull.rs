@@ -1,0 +1,184 @@
+//! Pull credentials: each namespace has a password of its own, derived from one key.
+//!
+//! Nothing is kept for each namespace: a password is the HMAC of the namespace's name, so that it
+//! can be checked without asking anybody. The key before the present one stays good, so that who
+//! has just read a password can still use it while keys are changed.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use http::{HeaderMap, header};
+use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
+
+use crate::snapshot::Namespace;
+
+/// How long a key is, in bytes.
+pub const KEY_LENGTH: usize = 32;
+
+/// What the password is for, so that the key can serve no other purpose by accident.
+const PURPOSE: &str = "ocm-registry-pull\n";
+
+/// The longest `Authorization` header that is looked at; ours has less than 200 bytes.
+const HEADER_LIMIT: usize = 1024;
+
+/// The system gives no random numbers.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to get random numbers from the system")]
+pub struct NoRandomness;
+
+/// One key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PullKey(Zeroizing<Vec<u8>>);
+
+impl PullKey {
+    /// A new key.
+    pub fn random() -> Result<Self, NoRandomness> {
+        let mut bytes = Zeroizing::new(vec![0; KEY_LENGTH]);
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    /// The key that these bytes are, if they are as many as a key has.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == KEY_LENGTH).then(|| Self(Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// The bytes, for the one place that keeps them.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn hmac(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.0)
+    }
+}
+
+impl fmt::Debug for PullKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PullKey(..)")
+    }
+}
+
+/// The key that passwords are made by, and the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullKeys {
+    /// Makes passwords.
+    pub current: PullKey,
+    /// Its passwords are still taken.
+    pub previous: Option<PullKey>,
+}
+
+impl PullKeys {
+    /// The password with which what is in `namespace` may be pulled; the user is the namespace.
+    pub fn password(&self, namespace: &Namespace) -> Zeroizing<String> {
+        let tag = hmac::sign(&self.current.hmac(), message(namespace.as_str()).as_bytes());
+        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    /// The namespace that these headers prove to come from. Compares in constant time.
+    pub(super) fn namespace_of(&self, headers: &HeaderMap) -> Option<Namespace> {
+        let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        if header.len() > HEADER_LIMIT {
+            return None;
+        }
+        let (scheme, token) = header.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = Zeroizing::new(BASE64_STANDARD.decode(token.trim()).ok()?);
+        let (user, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+        let password = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(password).ok()?);
+        let message = message(user);
+        let is_from = |key: &PullKey| {
+            let verified = hmac::verify(&key.hmac(), message.as_bytes(), &password);
+            verified.is_ok()
+        };
+        let is_known = is_from(&self.current) || self.previous.as_ref().is_some_and(is_from);
+        is_known.then(|| user.parse().ok()).flatten()
+    }
+}
+
+fn message(namespace: &str) -> String {
+    format!("{PURPOSE}{namespace}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> PullKey {
+        PullKey::from_bytes(&[byte; KEY_LENGTH]).unwrap()
+    }
+
+    fn keys(current: u8, previous: Option<u8>) -> PullKeys {
+        PullKeys {
+            current: key(current),
+            previous: previous.map(key),
+        }
+    }
+
+    fn login(keys: &PullKeys, user: &str, password: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        headers.insert(
+            header::AUTHORIZATION,
+            format!("Basic {pair}").parse().unwrap(),
+        );
+        let found = keys.namespace_of(&headers);
+        found.map(|namespace| namespace.as_str().to_owned())
+    }
+
+    #[test]
+    fn password_admits_its_own_namespace_alone() {
+        let keys = keys(1, None);
+        let password = keys.password(&"shop".parse().unwrap());
+        assert_eq!(login(&keys, "shop", &password).as_deref(), Some("shop"));
+        assert_eq!(login(&keys, "other", &password), None);
+        assert_eq!(login(&keys, "shop", &password[1..]), None);
+        assert_eq!(login(&keys, "shop", ""), None);
+    }
+
+    #[test]
+    fn password_of_the_key_before_is_good_until_the_next_change() {
+        let shop = "shop".parse().unwrap();
+        let old = keys(1, None).password(&shop);
+        assert!(login(&keys(2, Some(1)), "shop", &old).is_some());
+        assert!(login(&keys(3, Some(2)), "shop", &old).is_none());
+        assert_ne!(keys(2, Some(1)).password(&shop), old);
+    }
+
+    #[test]
+    fn b83_headers_that_are_no_login_admit_nobody() {
+        let keys = keys(1, None);
+        for header in [
+            "",
+            "Basic",
+            "Basic ",
+            "Basic %%%",
+            "Bearer abc",
+            "Basic OjphOg==",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, header.parse().unwrap());
+            assert_eq!(keys.namespace_of(&headers), None, "{header:?}");
+        }
+        assert_eq!(keys.namespace_of(&HeaderMap::new()), None);
+        // A user that is no namespace gets nowhere, not even with the password made for it.
+        let tag = hmac::sign(&key(1).hmac(), message("a/b").as_bytes());
+        assert_eq!(
+            login(&keys, "a/b", &BASE64_URL_SAFE_NO_PAD.encode(tag)),
+            None
+        );
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        assert_eq!(format!("{:?}", key(7)), "PullKey(..)");
+        assert_ne!(PullKey::random().unwrap(), PullKey::random().unwrap());
+    }
+}
