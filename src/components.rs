@@ -92,6 +92,11 @@ impl Components {
         Self { pool, store }
     }
 
+    /// The clients of registries.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// What was asked of registries so far.
     pub fn counters(&self) -> &Counters {
         self.pool.transport().counters()

@@ -99,19 +99,24 @@ impl Transfer {
         Ok(moved)
     }
 
-    /// Moves the version of a component whose manifest at the source has `digest`.
+    /// Moves the version of a component whose manifest at the source has `digest`; tells of that
+    /// version alone.
     pub async fn run_resolved(
         &self,
         name: &ComponentName,
         version: &Version,
         digest: &crate::oci::Digest,
-    ) -> Result<Vec<Moved>> {
-        let mut moved = Vec::new();
+    ) -> Result<Moved> {
+        let mut last = None;
         for read in self.closure(name, version, digest).await? {
-            moved.push(self.version(read).await?);
+            last = Some(self.version(read).await?);
         }
         self.finish().await?;
-        Ok(moved)
+        // What refers to the others comes last.
+        last.ok_or_else(|| Error::NoVersions {
+            component: name.clone(),
+            place: self.source.place.to_string(),
+        })
     }
 
     async fn finish(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::network::{self, CredentialArguments, NetworkArguments};
-use crate::registry::{self, Credentials, Endpoint, Pool, Scheme};
+use crate::registry::{self, Credentials, Pool};
 use crate::repository::{
     Archive, ComponentReference, Location, RegistryArtifacts, SharedArtifacts, Target,
 };
@@ -206,18 +206,11 @@ fn registry_at(
     pool: &Pool,
     credentials: &Arc<Credentials>,
 ) -> registry::Result<RegistryArtifacts> {
-    let place = location.repository();
-    let scheme = if place.plain_http() {
-        Scheme::Http
-    } else {
-        Scheme::Https
-    };
-    let endpoint = Endpoint::new(scheme, place.host())?;
-    Ok(RegistryArtifacts::new(
+    RegistryArtifacts::at(
         pool.clone(),
-        endpoint,
+        &location.repository(),
         Arc::clone(credentials),
-    ))
+    )
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

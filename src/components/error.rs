@@ -178,6 +178,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what was asked for is not there.
+    pub fn is_not_found(&self) -> bool {
+        registry::error_in(self).is_some_and(registry::Error::is_not_found)
+    }
+
     pub(super) fn read(
         component: &ComponentName,
         version: &Version,

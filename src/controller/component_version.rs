@@ -4,6 +4,7 @@
 mod choose;
 mod descriptors;
 mod error;
+mod replicate;
 pub(super) mod verify;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ struct Wanted {
     component: ComponentName,
     constraint: Constraint,
     repository: OcmRepository,
+    destination: Option<OcmRepository>,
 }
 
 /// The version that is taken, and what is to be said about it.
@@ -86,14 +88,22 @@ impl Reconcile for ComponentVersion {
         let signers = verify::signers(self, context)
             .await
             .map_err(|source| verify::failed(self, source))?;
-        let (chosen, accepted) = if signers.is_empty() {
+        let (mut chosen, mut accepted) = if signers.is_empty() {
             let chosen = self.choose(context, &place, &wanted).await?;
-            let closure = self.closure(context, &place, &wanted, &chosen).await?;
+            let closure = self
+                .closure(context, &place, &wanted, &chosen.version, &chosen.digest)
+                .await?;
             (chosen, Accepted::NotAsked(closure))
         } else {
             self.choose_verified(context, &place, &wanted, &signers)
                 .await?
         };
+        if let Some(replica) = self.replicate(context, &place, &wanted, &chosen).await? {
+            accepted = self
+                .accept_replica(context, &wanted, &chosen, &replica, &signers)
+                .await?;
+            chosen.notes.extend(replica.note);
+        }
         self.publish(context, &accepted).await?;
         let tree = descriptors::tree(self, accepted.closure());
         let mut notes = chosen.notes.clone();
@@ -103,7 +113,7 @@ impl Reconcile for ComponentVersion {
             reconciled_version: Some(chosen.version.to_string()),
             digest: Some(chosen.digest.to_string()),
             verified: accepted.is_verified(),
-            replicated_repository_url: Some(self.spec.repository.url.clone()),
+            replicated_repository_url: Some(self.home().to_owned()),
             ..self.status.clone().unwrap_or_default()
         };
         let message = chosen.message();
@@ -136,11 +146,6 @@ impl ComponentVersion {
 
     fn wanted(&self) -> Result<Wanted, Error> {
         let spec = &self.spec;
-        if spec.destination.is_some() {
-            return Err(Error::Replicate {
-                component: spec.component.clone(),
-            });
-        }
         let parse = |field| move |source| Error::ParseSpec { field, source };
         Ok(Wanted {
             component: spec.component.parse().map_err(parse("component"))?,
@@ -150,6 +155,12 @@ impl ComponentVersion {
                 .url
                 .parse()
                 .map_err(parse("repository.url"))?,
+            destination: spec
+                .destination
+                .as_ref()
+                .map(|destination| destination.url.parse())
+                .transpose()
+                .map_err(parse("destination.url"))?,
         })
     }
 
@@ -264,8 +275,7 @@ impl ComponentVersion {
     /// The version in use and its digest, if it comes from where the spec points now.
     fn in_use(&self, wanted: &Wanted) -> Option<(Version, Digest)> {
         let status = self.status.as_ref()?;
-        let is_same_place =
-            status.replicated_repository_url.as_ref() == Some(&self.spec.repository.url);
+        let is_same_place = status.replicated_repository_url.as_deref() == Some(self.home());
         let is_same_component =
             status.component_descriptor.as_ref()?.name == wanted.component.as_str();
         if !is_same_place || !is_same_component {
@@ -280,12 +290,12 @@ impl ComponentVersion {
         context: &Context,
         place: &Place,
         wanted: &Wanted,
-        chosen: &Chosen,
+        version: &Version,
+        digest: &Digest,
     ) -> Result<Vec<Resolved>, Error> {
         let components = context.pipeline.components();
-        let version = &chosen.version;
         let root = components
-            .read(place, &wanted.component, version, &chosen.digest)
+            .read(place, &wanted.component, version, digest)
             .await
             .map_err(|source| Error::ReadVersion {
                 version: version.clone(),

@@ -150,15 +150,20 @@ impl CredentialCache {
             self.add_account(&mut credentials, &namespace, account)
                 .await?;
         }
-        let repository = &component.spec.repository;
-        if let Some(reference) = repository
-            .secret_ref
-            .as_ref()
-            .filter(|found| !found.name.is_empty())
-        {
-            let data = self
-                .secret(&namespace, &reference.name, "spec.repository.secretRef")
-                .await?;
+        let spec = &component.spec;
+        let named = [
+            (Some(&spec.repository), "spec.repository.secretRef"),
+            (spec.destination.as_ref(), "spec.destination.secretRef"),
+        ];
+        for (repository, named_by) in named {
+            let Some(repository) = repository else {
+                continue;
+            };
+            let reference = repository.secret_ref.as_ref();
+            let Some(reference) = reference.filter(|found| !found.name.is_empty()) else {
+                continue;
+            };
+            let data = self.secret(&namespace, &reference.name, named_by).await?;
             add_secret(&mut credentials, &reference.name, &data, &repository.url)?;
         }
         Ok(credentials)

@@ -10,9 +10,10 @@ use futures::stream::BoxStream;
 
 use super::{Answer, Artifacts, Blob, Target};
 use crate::oci::{Digest, RepositoryName, Tag};
+use crate::ocm::OcmRepository;
 use crate::registry::{
     BlobSource, Client, Credentials, Endpoint, Manifest, Pool, Reference, RegistryRepository,
-    Resolved,
+    Resolved, Result, Scheme,
 };
 
 /// An OCI registry, as seen by the owner of some credentials.
@@ -31,6 +32,21 @@ impl RegistryArtifacts {
             endpoint,
             credentials,
         }
+    }
+
+    /// The registry of an OCM repository.
+    pub fn at(
+        pool: Pool,
+        repository: &OcmRepository,
+        credentials: Arc<Credentials>,
+    ) -> Result<Self> {
+        let scheme = if repository.plain_http() {
+            Scheme::Http
+        } else {
+            Scheme::Https
+        };
+        let endpoint = Endpoint::new(scheme, repository.host())?;
+        Ok(Self::new(pool, endpoint, credentials))
     }
 
     /// The client for `repository`: credentials may be for a path alone.

@@ -341,11 +341,17 @@ pub async fn pulled(site: &Site<'_>) -> (String, String, Value) {
 async fn pull_once(site: &Site<'_>, address: SocketAddr, repository: &str, digest: &str) {
     let pull = Pull::of(site, address).await;
     let manifest = pull.manifest(address, repository, digest).await;
-    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().expect("a digest");
     let path = format!("{repository}/blobs/{layer}");
     let answer = pull.ask(Method::GET, address, &path).await;
     assert_eq!(answer.status(), 200);
-    assert!(!answer.bytes().await.unwrap().is_empty());
+    assert!(
+        !answer
+            .bytes()
+            .await
+            .expect("the rest of the answer")
+            .is_empty()
+    );
 }
 
 /// Has Flux itself pull once, under a name of its own.

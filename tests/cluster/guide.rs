@@ -7,6 +7,7 @@ use crate::scene::{PASSWORD, Scene, TIMEOUT, shared_scene};
 use crate::site::{IMAGE, PRIVATE, Site};
 use crate::support::cluster::Flux;
 use crate::support::git::GitRepository;
+use crate::support::registry::{Access, Artifact};
 use crate::support::wait::{self, eventually};
 use crate::support::{fixture, in_repository};
 
@@ -209,4 +210,69 @@ async fn pushed_version_is_deployed_and_an_edited_constraint_goes_back() {
     // What the newer version left behind must not be taken for the current one.
     let found = site.ready("Localization", "podinfo-deployment").await;
     assert_eq!(found.data["status"]["latestSourceVersion"], "6.2.3");
+}
+
+/// The versions are public, the images are in the private registry, and so is the destination:
+/// only its own Secret opens it.
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn destination_gets_each_version_once_and_everything_comes_from_there() {
+    let scene = shared_scene().await;
+    let public = fixture("registry/phoban01-public");
+    scene
+        .public
+        .load(&public, |artifact| artifact.tag.as_deref() != Some("6.4.0"))
+        .await;
+    let is_image = |artifact: &Artifact| artifact.repository == "stefanprodan/podinfo";
+    scene.private.load(&public, is_image).await;
+    let site = Site::new(scene, "destination").await;
+    let destination =
+        "  destination:\n    url: ghcr.io/replicas\n    secretRef:\n      name: ghcr-cred\n";
+    let guide = site
+        .guide("public.example.org/phoban01")
+        .replace("  serviceAccountName: air-gapped-ops\n", destination)
+        .replace(">=v6.3.5", "6.3.5");
+    assert!(guide.contains(destination), "{guide}");
+    site.apply(&guide).await;
+    site.deployed("ghcr.io/replicas/stefanprodan/podinfo:6.3.5")
+        .await;
+    let found = site.ready("ComponentVersion", "podinfo").await;
+    assert_eq!(
+        found.data["status"]["replicatedRepositoryURL"],
+        "ghcr.io/replicas"
+    );
+    let told = site.events("Succeeded").await;
+    assert!(
+        told.iter()
+            .any(|note| note.contains("replicated phoban.io/podinfo:6.3.5")),
+        "{told:?}"
+    );
+
+    let replica = "replicas/component-descriptors/phoban.io/podinfo";
+    let writes = |requests: Vec<Access>| {
+        let of_replica = |access: &&Access| {
+            access.path.contains("/v2/replicas/")
+                && access.method != "GET"
+                && access.method != "HEAD"
+        };
+        requests.iter().filter(of_replica).count()
+    };
+    let heads = |requests: Vec<Access>| {
+        let of_tag =
+            |access: &&Access| access.path.ends_with(&format!("{replica}/manifests/6.3.5"));
+        requests.iter().filter(of_tag).count()
+    };
+    let (written, asked) = (
+        writes(scene.private.requests()),
+        heads(scene.private.requests()),
+    );
+    site.run("ComponentVersion", "podinfo", "nothing-changed")
+        .await;
+    assert_eq!(writes(scene.private.requests()), written);
+    assert_eq!(heads(scene.private.requests()), asked + 1);
+
+    scene.private.delete_tag(replica, "6.3.5").await;
+    site.run("ComponentVersion", "podinfo", "copy-is-gone")
+        .await;
+    assert_eq!(scene.private.tags(replica).await, ["6.3.5"]);
 }

@@ -5,7 +5,7 @@ use crate::api::Reason;
 use crate::controller::outcome::{Fault, Retry, retry_of};
 use crate::controller::{apply, credentials};
 use crate::ocm::{self, Version};
-use crate::{components, snapshot};
+use crate::{components, registry, snapshot, transfer};
 
 /// What can go wrong with a ComponentVersion.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +59,25 @@ pub(in crate::controller) enum Error {
         source: verify::Error,
     },
 
-    #[error(
-        "failed to replicate {component}: spec.destination is set, and this version of the controller cannot replicate yet"
-    )]
-    Replicate { component: String },
+    #[error("failed to replicate {component} to {destination:?}")]
+    Replicate {
+        component: String,
+        destination: String,
+        source: Box<transfer::Error>,
+    },
+
+    #[error("failed to look for {component} in destination {destination:?}")]
+    CheckDestination {
+        component: String,
+        destination: String,
+        source: components::Error,
+    },
+
+    #[error("spec.{field} cannot be used")]
+    DialSpec {
+        field: &'static str,
+        source: registry::Error,
+    },
 
     #[error("failed to read version {version}")]
     ReadVersion {
@@ -89,10 +104,12 @@ impl Fault for Error {
             }
             | Self::CheckVersion { .. }
             | Self::NoMatch { .. } => Reason::CheckVersionFailed,
-            Self::ParseSpec { .. } | Self::ParseNamespace { .. } => Reason::InvalidSpec,
+            Self::ParseSpec { .. } | Self::ParseNamespace { .. } | Self::DialSpec { .. } => {
+                Reason::InvalidSpec
+            }
             Self::ReadCredentials { .. } => Reason::AuthenticatedContextCreationFailed,
             Self::Verify { .. } | Self::NoneVerifies { .. } => Reason::ComponentVerificationFailed,
-            Self::Replicate { .. } => Reason::TransferFailed,
+            Self::Replicate { .. } | Self::CheckDestination { .. } => Reason::TransferFailed,
             Self::ReadVersion { .. } => Reason::ComponentVersionInvalid,
             Self::FollowReferences { .. } => Reason::ParseReferencesFailed,
             Self::WriteDescriptor { .. } => Reason::CreateOrUpdateComponentDescriptorFailed,
@@ -101,12 +118,14 @@ impl Fault for Error {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::ParseSpec { .. } | Self::ParseNamespace { .. } | Self::Replicate { .. } => {
+            Self::ParseSpec { .. } | Self::ParseNamespace { .. } | Self::DialSpec { .. } => {
                 Retry::OnChange
             }
             Self::Verify { source, .. } | Self::NoneVerifies { source, .. } => source.retry(),
             Self::ReadCredentials { .. } | Self::NoMatch { .. } => Retry::Backoff,
+            Self::Replicate { source, .. } => retry_of(source),
             Self::CheckVersion { source, .. }
+            | Self::CheckDestination { source, .. }
             | Self::ReadVersion { source, .. }
             | Self::FollowReferences { source, .. } => retry_of(source),
             Self::WriteDescriptor { source, .. } => source.retry(),

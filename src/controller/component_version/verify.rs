@@ -14,6 +14,7 @@ use crate::components::{self, Place, Resolved};
 use crate::controller::context::Context;
 use crate::controller::credentials;
 use crate::controller::outcome::{Note, Retry, retry_of};
+use crate::oci::Digest;
 use crate::ocm::Version;
 use crate::ocm::signature::{self, Claim, PublicKey, Signer, Verified};
 
@@ -192,17 +193,18 @@ async fn key(
 }
 
 /// Verifies the chosen version.
-async fn accept(
+pub(super) async fn accept(
     context: &Context,
     place: &Place,
     asked: &Wanted,
-    chosen: &Chosen,
+    version: &Version,
+    digest: &Digest,
     signers: &[Signer],
 ) -> Result<Accepted, Error> {
     let components = context.pipeline.components();
     let failed = |source| Error::Verify { source };
     let root = components
-        .read(place, &asked.component, &chosen.version, &chosen.digest)
+        .read(place, &asked.component, version, digest)
         .await
         .map_err(failed)?;
     let (closure, claims) = components
@@ -234,7 +236,8 @@ impl ComponentVersion {
             let mut chosen = self
                 .take(context, place, wanted, version.clone(), is_listed)
                 .await?;
-            match accept(context, place, wanted, &chosen, signers).await {
+            let accepted = accept(context, place, wanted, version, &chosen.digest, signers).await;
+            match accepted {
                 Ok(accepted) => {
                     self.tell(&mut chosen, &accepted, &refused);
                     return Ok((chosen, accepted));
