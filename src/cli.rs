@@ -6,6 +6,7 @@ mod network;
 mod run;
 mod scrub;
 mod transfer;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ struct Arguments {
 enum Command {
     /// Run the controllers and the registry that Flux pulls from.
     Run(Box<run::RunArguments>),
+    /// Verify the signatures of a component version, and the digests of all it consists of.
+    Verify(Box<verify::VerifyArguments>),
     /// Move component versions, and what they deliver, between registries and archives.
     Transfer(Box<transfer::TransferArguments>),
     /// Read the whole content store again and say what is damaged.
@@ -60,6 +63,20 @@ pub enum Error {
         name: String,
         /// The cause.
         source: serde_yaml::Error,
+    },
+
+    /// The arguments contradict each other or lack something.
+    #[error("{problem}")]
+    WrongUse {
+        /// What does not fit, and what to do.
+        problem: String,
+    },
+
+    /// The component version was not verified.
+    #[error("failed to verify")]
+    Verify {
+        /// The cause.
+        source: Box<verify::Error>,
     },
 
     /// A transfer was not done.
@@ -112,6 +129,7 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
                 source: Box::new(source),
             })?;
         }
+        Command::Verify(arguments) => verify::verify(&arguments, output).await?,
         Command::Transfer(arguments) => {
             let transferred = transfer::run(*arguments, output).await;
             transferred.map_err(|source| Error::Transfer {
@@ -128,5 +146,8 @@ pub async fn execute(invocation: Invocation, output: &mut impl Write) -> Result<
 pub fn report(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     // A closed standard error leaves nobody to tell.
     let _ = writeln!(io::stderr(), "ocm-controller: {}", chain(error));
-    ExitCode::FAILURE
+    match error.downcast_ref() {
+        Some(Error::WrongUse { .. }) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
 }

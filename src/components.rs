@@ -10,6 +10,7 @@ mod content;
 mod error;
 mod kept;
 mod reader;
+mod recompute;
 mod signed;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 pub use content::{Content, Source};
 pub use error::{Error, Result};
 pub use reader::ContentReader;
+pub use recompute::Recomputed;
 
 use self::kept::{Home, Kept};
 use crate::oci::Digest;

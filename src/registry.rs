@@ -139,11 +139,11 @@ pub enum Error {
     },
 
     /// A Secret that was to hold credentials does not. Its content is never shown.
-    #[error("failed to read credentials from Secret {secret:?}, key {key:?}: {problem}")]
+    #[error("failed to read credentials from {}: {problem}", place(secret, key))]
     ReadCredentials {
-        /// The Secret, as the caller named it.
+        /// The Secret, as the caller named it, or the file.
         secret: String,
-        /// The key in the Secret's data.
+        /// The key in the Secret's data; empty for a file.
         key: String,
         /// What does not fit, without the content.
         problem: String,
@@ -173,6 +173,15 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+}
+
+/// A key of a Secret, or a file where there is no key.
+fn place(secret: &str, key: &str) -> String {
+    if key.is_empty() {
+        format!("{secret:?}")
+    } else {
+        format!("Secret {secret:?}, key {key:?}")
+    }
 }
 
 /// What a caller can do about an [`Error`].

@@ -283,7 +283,7 @@ fn refuse_if(refused: bool, resource: &Resource, problem: &'static str) -> Resul
 }
 
 /// Whether the recorded digest is that of a manifest and not of the bytes that are delivered.
-fn records_manifest(resource: &Resource) -> bool {
+pub(super) fn records_manifest(resource: &Resource) -> bool {
     let spec = resource.digest.as_ref();
     spec.is_some_and(|spec| spec.normalisation_algorithm.starts_with("ociArt"))
 }

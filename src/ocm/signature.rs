@@ -11,6 +11,7 @@
 //! compared with what is found where the access leads now, and whoever uses content later has to
 //! hold it to the recorded digest again.
 
+mod chain;
 mod complete;
 mod error;
 mod key;
@@ -18,6 +19,7 @@ mod pem;
 mod value;
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,8 @@ pub struct Signer {
     pub name: String,
     /// The key.
     pub key: PublicKey,
+    /// The time at which certificates have to be valid.
+    pub at: SystemTime,
 }
 
 /// What a key's holder signed: a digest. Whether it is that of a component version is what
@@ -48,8 +52,10 @@ pub struct Signer {
 pub struct Claim {
     /// The signature's name.
     pub name: String,
-    /// The digest of the key.
+    /// The digest of the key or certificate that it verified with.
     pub key: Digest,
+    /// The subject of the certificate, where it is one.
+    pub subject: Option<String>,
     /// The digest that was signed, as the signature spells it.
     pub spec: DigestSpec,
     digest: Digest,
@@ -84,10 +90,11 @@ fn claim(root: &Descriptor, signer: &Signer) -> Result<Claim> {
             spec.normalisation_algorithm
         ))
     })?;
-    value::verify(signature, &digest, &signer.key)?;
+    let made_by = value::verify(signature, &digest, &signer.key, signer.at)?;
     Ok(Claim {
         name: signer.name.clone(),
-        key: signer.key.digest().clone(),
+        key: made_by.key,
+        subject: made_by.subject,
         spec: spec.clone(),
         digest,
         normalisation,

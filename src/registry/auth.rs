@@ -207,7 +207,8 @@ impl Authenticator {
             headers,
             authorization: self.credential.basic(),
             body: request_body,
-            repeatable: false,
+            // Asking again for a token changes nothing at the server, also by POST.
+            repeatable: true,
             patience: Duration::ZERO,
             roots: self.credential.roots(),
             home,

@@ -20,7 +20,7 @@ const LARGEST: usize = 1 << 20;
 pub struct Credential {
     identity: Identity,
     roots: Option<ExtraRoots>,
-    /// The Secret that it was read from, for messages.
+    /// The Secret or file that it was read from, for messages.
     secret: Option<String>,
 }
 
@@ -123,7 +123,7 @@ impl Credential {
     pub(super) fn described(&self, endpoint: &Endpoint) -> String {
         let host = endpoint.authority();
         let secret = match &self.secret {
-            Some(secret) => format!(" of Secret {secret:?}"),
+            Some(secret) => format!(" of {secret}"),
             None => String::new(),
         };
         match &self.identity {
@@ -271,13 +271,23 @@ impl Credentials {
     }
 }
 
-/// The key of a Secret, to be named in errors.
+/// The key of a Secret, to be named in errors; a file where the key is empty.
 pub(super) struct Place<'a> {
     pub(super) secret: &'a str,
     pub(super) key: &'a str,
 }
 
 impl Place<'_> {
+    /// The Secret or the file.
+    fn described(&self) -> String {
+        let name = self.secret;
+        if self.key.is_empty() {
+            format!("{name:?}")
+        } else {
+            format!("Secret {name:?}")
+        }
+    }
+
     pub(super) fn wrong(&self, problem: impl Into<String>) -> Error {
         Error::ReadCredentials {
             secret: self.secret.to_owned(),
@@ -315,7 +325,7 @@ pub(super) fn from_properties(
         (None, None, None) => Identity::Anonymous,
     };
     let mut credential = Credential::of(identity);
-    credential.secret = Some(place.secret.to_owned());
+    credential.secret = Some(place.described());
     for name in ["certificateAuthority", "ca.crt"] {
         if let Some(pem) = set(name) {
             let key = if place.key == "username" {

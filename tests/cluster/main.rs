@@ -34,4 +34,5 @@ mod takeover;
 mod tenancy;
 mod transfer;
 mod verify;
+mod verify_command;
 mod versions;

@@ -427,6 +427,7 @@ mod verify {
         let signer = Signer {
             name: "alice".to_owned(),
             key: PublicKey::parse(&pem).expect("a key"),
+            at: std::time::SystemTime::now(),
         };
         let verified = components.verify(&place, root, &[signer]).await;
         assert_eq!(verified.is_ok(), expected, "{key}: {:?}", verified.err());

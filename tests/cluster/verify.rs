@@ -38,7 +38,7 @@ async fn signed_scene() -> Scene {
 }
 
 /// The images of echo as they were before their transfer.
-async fn load_echo(registry: &Registry, archive: &Path) {
+pub(crate) async fn load_echo(registry: &Registry, archive: &Path) {
     let moved = tempfile::tempdir().expect("a temporary folder");
     let text = std::fs::read_to_string(archive.join("artifact-index.json")).expect("an archive");
     let text = text.replace("example/air-gapped/echo", "example/echo");

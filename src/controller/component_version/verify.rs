@@ -1,5 +1,7 @@
 //! Signatures that `spec.verify` asks for: keys -> signature -> everything below -> content.
 
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -108,11 +110,18 @@ impl Accepted {
         };
         let claims = claims.iter().map(|claim| {
             let Claim {
-                name, key, spec, ..
+                name,
+                key,
+                subject,
+                spec,
+                ..
             } = claim;
+            let of = subject.as_ref().map(|subject| format!(" of {subject:?}"));
             format!(
-                "{name:?} ({} {}, key {key})",
-                spec.hash_algorithm, spec.value
+                "{name:?} ({} {}, key {key}{})",
+                spec.hash_algorithm,
+                spec.value,
+                of.unwrap_or_default()
             )
         });
         Some(claims.collect::<Vec<_>>().join(", "))
@@ -143,6 +152,7 @@ pub(super) async fn signers(
         signers.push(Signer {
             name: asked.name.clone(),
             key,
+            at: SystemTime::now(),
         });
     }
     Ok(signers)

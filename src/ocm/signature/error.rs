@@ -58,6 +58,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// The certificates of the signature do not lead to the authority that is configured.
+    #[error("signature {name:?} is by nobody who is trusted: {problem}")]
+    Chain {
+        /// The signature's name.
+        name: String,
+        /// What does not fit.
+        problem: String,
+    },
+
     /// The certificate that is the key belongs to somebody else than the signature names.
     #[error("signature {name:?} is issued by {issuer:?}, the certificate given is of {subject:?}")]
     WrongIssuer {

@@ -9,6 +9,7 @@ use rsa::traits::PublicKeyParts as _;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
+use super::chain::Authority;
 use super::pem::{self, Block};
 use super::{Error, Result};
 use crate::oci::Digest;
@@ -25,12 +26,16 @@ const MAX_TEXT: usize = 64 * 1024;
 /// A public key, from a PEM text with a key or a certificate.
 ///
 /// A certificate stands for the key in it and its subject: neither its period nor who issued it is
-/// looked at, since whoever configured it has chosen it.
+/// looked at, since whoever configured it has chosen it. That of a certificate authority stands
+/// for the signers as well whose certificates lead to it.
 #[derive(Debug, Clone)]
 pub struct PublicKey {
-    pub(super) rsa: RsaPublicKey,
+    /// The key itself; an authority's may be of another kind.
+    pub(super) rsa: Option<RsaPublicKey>,
     /// The subject of the certificate, where the key is one.
     pub(super) subject: Option<String>,
+    /// The authority, where the certificate is one's.
+    pub(super) authority: Option<Authority>,
     digest: Digest,
 }
 
@@ -54,18 +59,7 @@ impl PublicKey {
                 blocks.len()
             )));
         };
-        let (rsa, subject) = Self::decode(block)?;
-        let bits = rsa.n().bits();
-        if !(MIN_BITS..=MAX_BITS).contains(&bits) {
-            return Err(refused(format!(
-                "it has {bits} bits; an RSA key has at least {MIN_BITS} and at most {MAX_BITS}"
-            )));
-        }
-        Ok(Self {
-            rsa,
-            subject,
-            digest: Digest::of(&block.der),
-        })
+        Self::decode(block).map_err(refused)
     }
 
     /// The digest of the key or certificate in its binary form (DER), to tell it from others.
@@ -73,34 +67,70 @@ impl PublicKey {
         &self.digest
     }
 
-    fn decode(block: &Block) -> Result<(RsaPublicKey, Option<String>)> {
+    fn decode(block: &Block) -> Result<Self, String> {
+        let digest = Digest::of(&block.der);
         match block.label.as_str() {
             // Tools confuse the two labels, so both forms are tried for either.
             "PUBLIC KEY" | "RSA PUBLIC KEY" => {
                 let key = RsaPublicKey::from_public_key_der(&block.der)
                     .or_else(|_| RsaPublicKey::from_pkcs1_der(&block.der));
-                let key = key.map_err(|_| refused(format!("its {ONLY_RSA}")))?;
-                Ok((key, None))
+                let key = key.map_err(|_| format!("its {ONLY_RSA}"))?;
+                Ok(Self {
+                    rsa: Some(check_length(key)?),
+                    subject: None,
+                    authority: None,
+                    digest,
+                })
             }
             "CERTIFICATE" => {
                 let certificate = Certificate::from_der(&block.der)
-                    .map_err(|source| refused(format!("its certificate is malformed: {source}")))?;
-                let certificate = certificate.tbs_certificate();
-                let key = certificate.subject_public_key_info().to_der().ok();
-                let key = key.and_then(|der| RsaPublicKey::from_public_key_der(&der).ok());
-                let key = key.ok_or_else(|| refused(format!("the certificate's {ONLY_RSA}")))?;
-                Ok((key, Some(certificate.subject().to_string())))
+                    .map_err(|source| format!("its certificate is malformed: {source}"))?;
+                let authority = Authority::of(&block.der, &certificate);
+                let (rsa, subject) = match of_certificate(&certificate) {
+                    Ok((rsa, subject)) => (Some(rsa), subject),
+                    Err(_) if authority.is_some() => (None, subject_of(&certificate)),
+                    Err(problem) => return Err(problem),
+                };
+                Ok(Self {
+                    rsa,
+                    subject: Some(subject),
+                    authority,
+                    digest,
+                })
             }
-            label if label.contains("PRIVATE KEY") => Err(refused(format!(
+            label if label.contains("PRIVATE KEY") => Err(format!(
                 "it is a private key ({label:?}); replace it by its public key, and take care that \
                  nobody has read it here"
-            ))),
-            label => Err(refused(format!(
+            )),
+            label => Err(format!(
                 "its PEM block is a {label:?}; expected \"PUBLIC KEY\", \"RSA PUBLIC KEY\" or \
                  \"CERTIFICATE\""
-            ))),
+            )),
         }
     }
+}
+
+/// The key and the subject of a certificate.
+pub(super) fn of_certificate(certificate: &Certificate) -> Result<(RsaPublicKey, String), String> {
+    let info = certificate.tbs_certificate().subject_public_key_info();
+    let key = info.to_der().ok();
+    let key = key.and_then(|der| RsaPublicKey::from_public_key_der(&der).ok());
+    let key = key.ok_or_else(|| format!("the certificate's {ONLY_RSA}"))?;
+    Ok((check_length(key)?, subject_of(certificate)))
+}
+
+fn subject_of(certificate: &Certificate) -> String {
+    certificate.tbs_certificate().subject().to_string()
+}
+
+fn check_length(key: RsaPublicKey) -> Result<RsaPublicKey, String> {
+    let bits = key.n().bits();
+    if (MIN_BITS..=MAX_BITS).contains(&bits) {
+        return Ok(key);
+    }
+    Err(format!(
+        "it has {bits} bits; an RSA key has at least {MIN_BITS} and at most {MAX_BITS}"
+    ))
 }
 
 const ONLY_RSA: &str =

@@ -6,6 +6,7 @@ use super::*;
 use crate::ocm::fixture::read;
 use crate::ocm::{ReadComponent, Resource, SignatureValue};
 
+mod chains;
 mod flips;
 mod hostile;
 mod keys;
@@ -15,6 +16,9 @@ const ALICE: &str = include_str!("../../../tests/fixtures/keys/alice.pub");
 const MALLORY: &str = include_str!("../../../tests/fixtures/keys/mallory.pub");
 const BOB: &str = include_str!("../../../tests/fixtures/keys/bob.pub");
 const BOB_PRIVATE: &str = include_str!("../../../tests/fixtures/keys/bob.key");
+
+/// Any time: certificates are made around it.
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// What hangs at the reference of each image that the fixtures name.
 const IMAGES: [(&str, &str); 5] = [
@@ -44,6 +48,7 @@ fn signer(name: &str, pem: &str) -> Signer {
     Signer {
         name: name.to_owned(),
         key: PublicKey::parse(pem.as_bytes()).unwrap(),
+        at: NOW,
     }
 }
 
@@ -102,6 +107,7 @@ fn sign(closure: &mut [ReadComponent], name: &str, spec: [&str; 2], algorithm: A
     let unsigned = Claim {
         name: name.to_owned(),
         key: Digest::of(""),
+        subject: None,
         spec: DigestSpec {
             hash_algorithm: hash_algorithm.to_owned(),
             normalisation_algorithm: normalisation.to_owned(),

@@ -76,6 +76,28 @@ async fn identity_token_is_posted_and_never_in_a_url() {
 }
 
 #[tokio::test]
+async fn exchange_of_an_identity_token_is_tried_again_where_the_server_fails() {
+    let server = Server::start(|seen, before| {
+        if seen.path.starts_with("/token") {
+            return match before {
+                1 => Reply::new(503, ""),
+                _ => Reply::new(200, r#"{"token":"t"}"#),
+            };
+        }
+        match seen.authorization() {
+            Some("Bearer t") => Reply::manifest(&plain_manifest()),
+            _ => Reply::bearer(&format!("http://{}/token", seen.headers["host"])),
+        }
+    })
+    .await;
+    let client = server.client_as(Credential::identity_token(PASSWORD));
+    client.manifest(&repository(), &tag("1")).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen.len(), 4, "401, 503, token, pull");
+    assert_eq!(seen[1].body, seen[2].body);
+}
+
+#[tokio::test]
 async fn basic_challenge_is_answered_and_refusal_names_the_host() {
     let server = Server::start(|seen, _| match seen.authorization() {
         Some("Basic Ym90OnMzY3JldC1jYW5hcnk=") => Reply::manifest(&plain_manifest()),

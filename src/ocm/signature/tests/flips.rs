@@ -118,7 +118,7 @@ fn b54_changed_bit_of_key_or_signature_never_verifies() {
             && key.digest() != signer("alice", ALICE).key.digest()
         {
             let name = "alice".to_owned();
-            let refused = authenticate(&component.descriptor, &[Signer { name, key }]);
+            let refused = authenticate(&component.descriptor, &[Signer { name, key, at: NOW }]);
             assert!(refused.is_err(), "byte {position}");
         }
     }
