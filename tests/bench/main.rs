@@ -79,7 +79,9 @@ fn record(name: &str, result: &Value) -> io::Result<()> {
         "processors": processors,
         "result": result,
     });
-    let path = in_repository("tests/bench/results").join(format!("{name}.json"));
+    let folder = in_repository("tests/bench/results");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{name}.json"));
     std::fs::write(&path, format!("{record:#}\n"))?;
     say(&format!("written to tests/bench/results/{name}.json"));
     Ok(())

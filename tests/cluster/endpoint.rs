@@ -59,6 +59,11 @@ impl Pull {
         answer.unwrap_or_else(|error| panic!("{path}: {error:?}"))
     }
 
+    /// The status with which a path is answered.
+    pub async fn status(&self, address: SocketAddr, path: &str) -> u16 {
+        self.ask(Method::GET, address, path).await.status().as_u16()
+    }
+
     /// The manifest of this digest.
     pub async fn manifest(&self, address: SocketAddr, repository: &str, digest: &str) -> Value {
         let path = format!("{repository}/manifests/{digest}");

@@ -8,18 +8,10 @@ use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use crate::endpoint::{Pull, address_of};
 use crate::scene::{Scene, TIMEOUT, exclusive_scene};
 use crate::site::Site;
 use crate::support::wait::eventually;
-use crate::support::web;
-
-/// The status of a request to the controller's registry.
-async fn status(scene: &Scene, path: &str) -> u16 {
-    let address = scene.controller.lock().await.registry_address();
-    let url = format!("http://{address}/v2/{path}");
-    let answer = web::client(None).get(url).send().await;
-    answer.expect("the registry answers").status().as_u16()
-}
 
 fn digest(object: &DynamicObject, path: &str) -> String {
     let found = object.data.pointer(path).and_then(Value::as_str);
@@ -62,6 +54,9 @@ async fn marks(site: &Site<'_>) -> Vec<String> {
 async fn content_of_a_deleted_snapshot_can_be_pulled_no_longer() {
     let scene = exclusive_scene().await;
     let site = Site::complete(&scene, "swept").await;
+    let address = address_of(&scene).await;
+    // The Secrets go with the last FluxDeployer.
+    let pull = Pull::of(&site, address).await;
     let snapshots = site.list("Snapshot").await;
     let mut kept = Vec::new();
     let mut gone = Vec::new();
@@ -72,7 +67,7 @@ async fn content_of_a_deleted_snapshot_can_be_pulled_no_longer() {
             site.namespace,
             snapshot.name_any()
         );
-        assert_eq!(status(&scene, &path).await, 200, "{path}");
+        assert_eq!(pull.status(address, &path).await, 200, "{path}");
         let file = file_of(&scene, &digest(&snapshot, "/spec/digest")).await;
         if snapshot.owner_references()[0].kind == "Localization" {
             gone.push((path, file));
@@ -85,14 +80,14 @@ async fn content_of_a_deleted_snapshot_can_be_pulled_no_longer() {
     site.delete("Localization", "podinfo-deployment").await;
     let (path, _) = &gone[0];
     eventually("it is swept", TIMEOUT, async || {
-        match status(&scene, path).await {
+        match pull.status(address, path).await {
             404 => Ok(()),
             other => Err(other.to_string()),
         }
     })
     .await;
     let (path, file) = &kept[0];
-    assert_eq!(status(&scene, path).await, 200);
+    assert_eq!(pull.status(address, path).await, 200);
     assert!(file.exists());
     assert!(
         scene

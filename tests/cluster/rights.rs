@@ -14,6 +14,9 @@ use crate::support::cluster::audit::AuditEvent;
 use crate::support::in_repository;
 use crate::support::wait::{self, eventually};
 
+/// The Secret by which a namespace knows the registry.
+const AUTHORITY: &str = "ocm-registry-ca";
+
 /// A verb on a resource of a group, as `delivery.ocm.software/resources/status patch`.
 type Rights = BTreeSet<String>;
 
@@ -54,7 +57,11 @@ spec: {interval: 1h, suspend: true, chartRef: {kind: OCIRepository, name: podinf
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
 async fn every_right_that_is_granted_is_used_and_none_is_missing() {
-    let arguments = ["--leader-elect", "--runtime-namespace=ocm-system"];
+    let arguments = [
+        "--leader-elect",
+        "--runtime-namespace=ocm-system",
+        "--registry-certificate-lifetime=30s",
+    ];
     let scene = Scene::start_with(Flux::KustomizeAndHelm, &arguments).await;
     scene.load_private("phoban01-air-gapped").await;
 
@@ -83,6 +90,7 @@ async fn every_right_that_is_granted_is_used_and_none_is_missing() {
 /// Makes the controller do all that it can do.
 async fn use_all(scene: &Scene) {
     let site = Site::complete(scene, "rights").await;
+    let authority = site.get("Secret", AUTHORITY).await;
     take_over(&site).await;
     site.apply(CONFIGURED).await;
     site.ready("Configuration", "configured").await;
@@ -122,6 +130,13 @@ async fn use_all(scene: &Scene) {
     chart
         .until("HelmRelease", "podinfo", "repaired", repaired)
         .await;
+    certificate_changed(&site, &authority).await;
+}
+
+/// Waits until the registry has another certificate, and the namespace was told of it.
+async fn certificate_changed(site: &Site<'_>, before: &DynamicObject) {
+    let changed = |object: &DynamicObject| object.data["data"] != before.data["data"];
+    site.until("Secret", AUTHORITY, "changed", changed).await;
 }
 
 /// Makes the controller meet objects that the Go controller wrote last.
