@@ -48,7 +48,7 @@ impl Installed {
             .env("KUBERNETES_SERVICE_HOST", api_server.ip().to_string())
             .env("KUBERNETES_SERVICE_PORT", api_server.port().to_string());
         for variable in list(&container["env"]) {
-            command.env(text(&variable["name"]), text(&variable["value"]));
+            command.env(text(&variable["name"]), value_of(variable, namespace));
         }
         let mut process = Process::spawn("installed", command, &folder);
         let client = web::client(None);
@@ -62,6 +62,16 @@ impl Installed {
         let status = self.process.stop().await;
         assert!(status.success(), "{status}");
     }
+}
+
+/// The value that the kubelet would give to a variable.
+fn value_of(variable: &Value, namespace: &str) -> String {
+    let Some(source) = variable.get("valueFrom") else {
+        return text(&variable["value"]);
+    };
+    let field = &source["fieldRef"]["fieldPath"];
+    assert_eq!(field, "metadata.namespace", "the test knows no such source");
+    namespace.to_owned()
 }
 
 /// The spec of the newest pod. That there is one shows that the namespace admits it.
