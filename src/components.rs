@@ -46,9 +46,6 @@ pub struct Place {
     pub namespace: Namespace,
     /// The UID of that object, likewise: one that is made again is let in anew.
     pub holder: String,
-    /// Whether only content is given out that the descriptor records a digest of: its signature
-    /// was verified, and what has no digest in it was not signed.
-    pub signed_only: bool,
 }
 
 impl Place {

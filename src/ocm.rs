@@ -5,8 +5,9 @@
 //! read by [`ComponentManifest`] and [`read_descriptor`]; in the [`Descriptor`] a
 //! [`ResourceSelector`] finds the resource, and [`location`] says where its image is pulled from.
 //! [`Walk`] visits the components that a component refers to, and [`signature::verify`] tells
-//! whether all of it is what somebody signed.
+//! whether all of it is what somebody signed. [`Accepted`] is what content is taken from.
 
+mod accepted;
 mod access;
 mod artifact;
 mod component;
@@ -16,7 +17,7 @@ mod descriptor;
 mod document;
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod identity;
 mod image;
 mod labels;
@@ -30,6 +31,7 @@ mod version;
 mod walk;
 mod written;
 
+pub use accepted::Accepted;
 pub use access::{
     Access, Git, GitHub, Helm, LocalBlob, Maven, Npm, OciBlob, Ocm, RawAccess, S3, Wget,
 };

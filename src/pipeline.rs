@@ -21,7 +21,7 @@ use crate::mutation::{
     KnownImage, KnownImages, Root, Settings, Substitution, localize_images, substitute,
 };
 use crate::oci::{Digest, Tag};
-use crate::ocm::{ReadComponent, Resource};
+use crate::ocm::{Accepted, Resource};
 use crate::publish::{BuiltIn, NewImage, Published, Snapshots};
 use crate::snapshot::{self, Artifact, ContentKind, Namespace, Repository};
 use crate::store::{Blob, BlobWriter, Store, Stored};
@@ -85,7 +85,7 @@ impl Pipeline {
     pub async fn resource(
         &self,
         place: &Place,
-        component: &ReadComponent,
+        component: &Accepted,
         resource: &Resource,
     ) -> Result<Layer> {
         let content = self.components.locate(place, component, resource).await?;

@@ -191,7 +191,6 @@ impl VerifyArguments {
             credentials,
             namespace: namespace(),
             holder: String::new(),
-            signed_only: true,
         };
         let name = &self.component.component;
         let version = match &self.component.version {

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::content::{Content, Piece};
 use super::kept::Home;
-use super::{Components, Error, Place, Result, signed};
+use super::signed::Terms;
+use super::{Components, Error, Place, Result};
 use crate::oci::{Algorithm, Digest};
 use crate::ocm::{BlobDescriptor, Resource};
 use crate::registry::{self, ImageManifest, Manifest, Reference};
@@ -32,13 +33,14 @@ impl Components {
     /// The content of the artifact that `reference` names in `repository`.
     pub(super) async fn artifact(
         &self,
+        terms: &Terms,
         place: &Place,
         resource: &Resource,
         home: Home,
         reference: &Reference,
     ) -> Result<Content> {
         let top = self.pull(place, resource, &home, reference).await?;
-        signed::check_manifest(place, resource, &top)?;
+        terms.check_manifest(resource, &top)?;
         if let registry::Content::Image(image) = &top.content
             && let Some(layer) = only_content(image)
         {

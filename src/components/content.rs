@@ -1,9 +1,12 @@
 //! The content of a resource: where it is, by digest.
 
 use super::kept::Home;
-use super::{Components, Error, Place, Result, scheme, signed};
+use super::signed::{self, Terms};
+use super::{Components, Error, Place, Result, scheme};
 use crate::oci::{Digest, Hasher, ImageReference};
-use crate::ocm::{Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location};
+use crate::ocm::{
+    Accepted, Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location,
+};
 use crate::registry::{self, Reference, RegistryRepository};
 use crate::snapshot::ContentKind;
 
@@ -39,6 +42,18 @@ impl Components {
     pub async fn locate(
         &self,
         place: &Place,
+        component: &Accepted,
+        resource: &Resource,
+    ) -> Result<Content> {
+        let terms = Terms::of(component, resource)?;
+        self.locate_on(&terms, place, component, resource).await
+    }
+
+    /// The same on terms that are known.
+    pub(super) async fn locate_on(
+        &self,
+        terms: &Terms,
+        place: &Place,
         component: &ReadComponent,
         resource: &Resource,
     ) -> Result<Content> {
@@ -46,19 +61,18 @@ impl Components {
             resource: resource.identity(),
             source,
         };
-        signed::require_digest(place, resource)?;
         match resource.access.typed().map_err(failed)? {
             Access::LocalBlob(blob) => {
                 let home = self.home(place, &component.descriptor.name)?;
                 match component.local_blob(resource, &blob).map_err(failed)? {
                     BlobLocation::Blobs(blobs) => {
                         check_digest(resource, &blobs)?;
-                        signed::refuse_artifact_set(place, resource)?;
+                        terms.refuse_artifact_set(resource)?;
                         Ok(Content::of_blobs(home, blobs))
                     }
                     BlobLocation::Manifest(digest) => {
-                        self.artifact(place, resource, home, &Reference::Digest(digest))
-                            .await
+                        let wanted = Reference::Digest(digest);
+                        self.artifact(terms, place, resource, home, &wanted).await
                     }
                 }
             }
@@ -69,7 +83,7 @@ impl Components {
                     (Reference::Tag(_), Some(digest)) => Reference::Digest(digest),
                     (wanted, _) => wanted,
                 };
-                self.artifact(place, resource, home, &wanted).await
+                self.artifact(terms, place, resource, home, &wanted).await
             }
             _ => Err(Error::UnsupportedAccess {
                 resource: resource.identity(),

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 
+use super::signed::Terms;
 use super::{Components, Content, Error, Place, Resolved, Result};
 use crate::ocm::Resource;
 
@@ -34,11 +35,9 @@ impl Components {
             return Ok(Recomputed::Excluded);
         }
         // What is not used is still read: it was compared with what was signed.
-        let place = &Place {
-            signed_only: false,
-            ..place.clone()
-        };
-        let located = self.locate(place, &component.component, resource).await;
+        let terms = Terms::AsFound;
+        let component = &component.component;
+        let located = self.locate_on(&terms, place, component, resource).await;
         let content = match located {
             Ok(content) => content,
             Err(Error::UnsupportedAccess { .. }) => return Ok(Recomputed::NotFetched),

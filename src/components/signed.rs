@@ -15,8 +15,8 @@ use super::{Components, Content, Error, Place, Resolved, Result};
 use crate::oci::{Algorithm, Digest, Hasher};
 use crate::ocm::signature::{self, Claim, Contents, Found, Signer, Verified, Wanted};
 use crate::ocm::{
-    Access, BlobDescriptor, BlobLocation, LocalBlob, ReadComponent, Resource, is_artifact_set,
-    location,
+    Accepted, Access, BlobDescriptor, BlobLocation, LocalBlob, ReadComponent, Resource,
+    is_artifact_set, location,
 };
 use crate::registry::{Manifest, Reference};
 use crate::repository::Archive;
@@ -37,7 +37,7 @@ impl Components {
         place: &Place,
         root: ReadComponent,
         signers: &[Signer],
-    ) -> Result<(Verified<Resolved>, Vec<Claim>)> {
+    ) -> Result<(Verified<Vec<Resolved>>, Vec<Claim>)> {
         let refused = |source| Error::Signature { source };
         let claims = signature::authenticate(&root.descriptor, signers).map_err(refused)?;
         let closure = self.closure(place, root).await?;
@@ -230,56 +230,68 @@ impl Components {
     }
 }
 
-/// Where signatures are required, content without a recorded digest is not used.
-pub(super) fn require_digest(place: &Place, resource: &Resource) -> Result<()> {
-    let problem = if resource.is_excluded() {
-        "it is excluded from the signature (NO-DIGEST)"
-    } else if resource.content_digest().is_none() {
-        "its descriptor records no digest of it, or one by an algorithm that is not known"
-    } else {
-        return Ok(());
-    };
-    refuse_if(place.signed_only, resource, problem)
+/// What the content of a resource has to be, so that it may be used.
+#[derive(Debug)]
+pub(super) enum Terms {
+    /// The content with this digest, which signatures cover.
+    Signed(Digest),
+    /// What the access leads to: nobody asked for signatures.
+    AsFound,
 }
 
-/// The recorded digest of an artifact packed in a blob says nothing of the blob's other content.
-pub(super) fn refuse_artifact_set(place: &Place, resource: &Resource) -> Result<()> {
-    refuse_if(
-        place.signed_only && records_manifest(resource),
-        resource,
-        "the digest is that of a manifest inside the blob; transfer the component with its \
-         resources as OCI artifacts",
-    )
-}
-
-/// A tag may lead elsewhere by now: what is used is what was signed.
-pub(super) fn check_manifest(
-    place: &Place,
-    resource: &Resource,
-    manifest: &Manifest,
-) -> Result<()> {
-    let Some(expected) = resource.content_digest().filter(|_| place.signed_only) else {
-        return Ok(());
-    };
-    let found = digest_of(manifest, expected.algorithm());
-    if found == expected {
-        return Ok(());
+impl Terms {
+    /// On which terms the content of a resource of `component` is used. Of what was verified,
+    /// content without a recorded digest is not used at all.
+    pub(super) fn of(component: &Accepted, resource: &Resource) -> Result<Self> {
+        match (component, resource.content_digest()) {
+            (Accepted::NotAsked(_), _) => Ok(Self::AsFound),
+            (Accepted::Verified(_), _) if resource.is_excluded() => Err(unsigned(
+                resource,
+                "it is excluded from the signature (NO-DIGEST)",
+            )),
+            (Accepted::Verified(_), None) => Err(unsigned(
+                resource,
+                "its descriptor records no digest of it, or one by an algorithm that is not known",
+            )),
+            (Accepted::Verified(_), Some(digest)) => Ok(Self::Signed(digest)),
+        }
     }
-    Err(Error::DigestMismatch {
-        resource: resource.identity(),
-        expected,
-        found,
-    })
-}
 
-fn refuse_if(refused: bool, resource: &Resource, problem: &'static str) -> Result<()> {
-    if refused {
-        return Err(Error::Unsigned {
+    /// The recorded digest of an artifact packed in a blob says nothing of the blob's other
+    /// content.
+    pub(super) fn refuse_artifact_set(&self, resource: &Resource) -> Result<()> {
+        match self {
+            Self::Signed(_) if records_manifest(resource) => Err(unsigned(
+                resource,
+                "the digest is that of a manifest inside the blob; transfer the component with \
+                 its resources as OCI artifacts",
+            )),
+            Self::Signed(_) | Self::AsFound => Ok(()),
+        }
+    }
+
+    /// A tag may lead elsewhere by now: what is used is what was signed.
+    pub(super) fn check_manifest(&self, resource: &Resource, manifest: &Manifest) -> Result<()> {
+        let Self::Signed(expected) = self else {
+            return Ok(());
+        };
+        let found = digest_of(manifest, expected.algorithm());
+        if found == *expected {
+            return Ok(());
+        }
+        Err(Error::DigestMismatch {
             resource: resource.identity(),
-            problem,
-        });
+            expected: expected.clone(),
+            found,
+        })
     }
-    Ok(())
+}
+
+fn unsigned(resource: &Resource, problem: &'static str) -> Error {
+    Error::Unsigned {
+        resource: resource.identity(),
+        problem,
+    }
 }
 
 /// Whether the recorded digest is that of a manifest and not of the bytes that are delivered.
@@ -300,22 +312,34 @@ fn digest_of(manifest: &Manifest, algorithm: Algorithm) -> Digest {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use bytes::Bytes;
 
     use super::*;
-    use crate::registry::{Content, Credentials, ImageIndex};
+    use crate::ocm::fixture::read;
+    use crate::registry::{Content, ImageIndex};
 
-    fn place(signed_only: bool) -> Place {
-        Place {
-            repository: "registry.example.org/ocm".parse().unwrap(),
-            archive: None,
-            credentials: Arc::new(Credentials::default()),
-            namespace: "tenant".parse().unwrap(),
-            holder: "0b1c".to_owned(),
-            signed_only,
-        }
+    /// The terms of a component version that was verified.
+    fn signed(resource: &Resource) -> Result<Terms> {
+        let component = read(
+            "ctf/podinfo-signed",
+            "ghcr.io",
+            "phoban.io/podinfo",
+            "6.3.5",
+        );
+        let recorded = component.digest.clone();
+        let verified = Verified::again(component, &recorded).unwrap();
+        Terms::of(&Accepted::Verified(verified), resource)
+    }
+
+    fn as_found(resource: &Resource) -> Terms {
+        let component = read(
+            "ctf/podinfo-signed",
+            "ghcr.io",
+            "phoban.io/podinfo",
+            "6.3.5",
+        );
+        Terms::of(&Accepted::NotAsked(component), resource).unwrap()
     }
 
     fn resource(normalisation: &str, hash: &str, value: &str) -> Resource {
@@ -336,19 +360,20 @@ mod tests {
         let mut unrecorded = unknown.clone();
         unrecorded.digest = None;
         for resource in [excluded, unknown, unrecorded] {
-            require_digest(&place(false), &resource).unwrap();
-            let refused = require_digest(&place(true), &resource);
+            as_found(&resource);
+            let refused = signed(&resource);
             assert!(
                 matches!(refused, Err(Error::Unsigned { .. })),
                 "{resource:?}"
             );
         }
         let recorded = resource("genericBlobDigest/v1", "SHA-256", &hex);
-        require_digest(&place(true), &recorded).unwrap();
-        refuse_artifact_set(&place(true), &recorded).unwrap();
+        let terms = signed(&recorded).unwrap();
+        terms.refuse_artifact_set(&recorded).unwrap();
         let packed = resource("ociArtifactDigest/v1", "SHA-256", &hex);
-        refuse_artifact_set(&place(false), &packed).unwrap();
-        assert!(refuse_artifact_set(&place(true), &packed).is_err());
+        as_found(&packed).refuse_artifact_set(&packed).unwrap();
+        let terms = signed(&packed).unwrap();
+        assert!(terms.refuse_artifact_set(&packed).is_err());
     }
 
     /// GHSA-wfqx-gjrf-g28r: one answer is verified, and another one used.
@@ -369,18 +394,20 @@ mod tests {
         let mut by_sha512 = Hasher::new(Algorithm::Sha512);
         by_sha512.update(&bytes);
         let by_sha512 = by_sha512.finish();
-        let signed = [
+        let covered = [
             resource("ociArtifactDigest/v1", "SHA-256", manifest.digest.hex()),
             // The successor of the reference tool records the manifest's digest under this name.
             resource("genericBlobDigest/v1", "SHA-256", manifest.digest.hex()),
             resource("ociArtifactDigest/v1", "SHA-512", by_sha512.hex()),
         ];
-        for resource in signed {
-            check_manifest(&place(true), &resource, &manifest).unwrap();
+        for resource in covered {
+            let terms = signed(&resource).unwrap();
+            terms.check_manifest(&resource, &manifest).unwrap();
         }
         let other = resource("ociArtifactDigest/v1", "SHA-256", &"ab".repeat(32));
-        check_manifest(&place(false), &other, &manifest).unwrap();
-        let refused = check_manifest(&place(true), &other, &manifest);
+        let terms = as_found(&other);
+        terms.check_manifest(&other, &manifest).unwrap();
+        let refused = signed(&other).unwrap().check_manifest(&other, &manifest);
         assert!(matches!(refused, Err(Error::DigestMismatch { .. })));
     }
 }

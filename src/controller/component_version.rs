@@ -13,7 +13,7 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 
 pub(super) use self::error::Error;
-use self::verify::Accepted;
+use self::verify::Taken;
 use super::context::{Context, OnRepublish};
 use super::driver::Reconcile;
 use super::outcome::{Note, Outcome};
@@ -88,31 +88,31 @@ impl Reconcile for ComponentVersion {
         let signers = verify::signers(self, context)
             .await
             .map_err(|source| verify::failed(self, source))?;
-        let (mut chosen, mut accepted) = if signers.is_empty() {
+        let (mut chosen, mut taken) = if signers.is_empty() {
             let chosen = self.choose(context, &place, &wanted).await?;
             let closure = self
                 .closure(context, &place, &wanted, &chosen.version, &chosen.digest)
                 .await?;
-            (chosen, Accepted::NotAsked(closure))
+            (chosen, Taken::unverified(closure))
         } else {
             self.choose_verified(context, &place, &wanted, &signers)
                 .await?
         };
         if let Some(replica) = self.replicate(context, &place, &wanted, &chosen).await? {
-            accepted = self
+            taken = self
                 .accept_replica(context, &wanted, &chosen, &replica, &signers)
                 .await?;
             chosen.notes.extend(replica.note);
         }
-        self.publish(context, &accepted).await?;
-        let tree = descriptors::tree(self, accepted.closure());
+        self.publish(context, &taken.closure).await?;
+        let tree = descriptors::tree(self, &taken.closure);
         let mut notes = chosen.notes.clone();
         notes.extend(self.republished_below(tree.as_ref()));
         let status = ComponentVersionStatus {
             component_descriptor: tree,
             reconciled_version: Some(chosen.version.to_string()),
             digest: Some(chosen.digest.to_string()),
-            verified: accepted.is_verified(),
+            verified: taken.is_verified(),
             replicated_repository_url: Some(self.home().to_owned()),
             ..self.status.clone().unwrap_or_default()
         };
@@ -310,8 +310,8 @@ impl ComponentVersion {
             })
     }
 
-    async fn publish(&self, context: &Context, accepted: &Accepted) -> Result<(), Error> {
-        for resolved in accepted.closure() {
+    async fn publish(&self, context: &Context, closure: &[Resolved]) -> Result<(), Error> {
+        for resolved in closure {
             let object = descriptors::object(self, resolved);
             let name = object.name_any();
             descriptors::write(self, context, &object)
@@ -339,7 +339,6 @@ pub(super) fn place(
         credentials,
         namespace,
         holder: component.uid().unwrap_or_default(),
-        signed_only: verify::is_asked(component),
     })
 }
 

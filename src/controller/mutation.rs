@@ -23,7 +23,7 @@ use crate::mutation::{
     self, KnownImage, LoadedImages, Mode, MutationKind, SchemaPolicy, Substitution, Violation,
     configure, localize, reference_paths,
 };
-use crate::ocm::{self, ReadComponent};
+use crate::ocm::{self, Accepted};
 use crate::pipeline::{Layer, Localized};
 use crate::snapshot::Namespace;
 
@@ -307,7 +307,7 @@ async fn without_rules(
             field: SOURCE_REF,
             source,
         })?;
-    let (known, unpinned) = known_images(context, &closure, origin.place.signed_only);
+    let (known, unpinned) = known_images(context, &closure);
     let found = context
         .pipeline
         .localize_images(namespace, &input.layer, known)
@@ -337,11 +337,7 @@ async fn without_rules(
 
 /// The images of `components`, in the form in which they are written, and those that have none: an
 /// image whose place is not the one of the digest that was signed is never written.
-fn known_images(
-    context: &Context,
-    components: &[ReadComponent],
-    is_verified: bool,
-) -> (Vec<KnownImage>, Vec<String>) {
+fn known_images(context: &Context, components: &[Accepted]) -> (Vec<KnownImage>, Vec<String>) {
     let (mut known, mut unpinned) = (Vec::new(), Vec::new());
     for component in components {
         for resource in &component.descriptor.resources {
@@ -350,7 +346,7 @@ fn known_images(
                 continue;
             }
             let pins = context.settings.pin_images;
-            match pins.reference(component, resource, is_verified) {
+            match pins.reference(component, resource) {
                 Ok(image) => known.push(KnownImage::new(resource, image)),
                 Err(problem) => unpinned.push(problem.to_string()),
             }
@@ -404,9 +400,9 @@ async fn localization(context: &Context, rules: &Rules) -> Result<Vec<Substituti
     };
     let images = LoadedImages {
         components: &components,
-        reference: |component: &_, resource: &_| {
+        reference: |component: &Accepted, resource: &_| {
             let pins = context.settings.pin_images;
-            pins.reference(component, resource, rules.origin.place.signed_only)
+            pins.reference(component, resource)
         },
     };
     localize(&rules.data.localization, &images, missing)

@@ -8,12 +8,10 @@ use super::component_version::{place, verify};
 use super::context::Context;
 use super::credentials;
 use super::outcome::{Fault, Retry, retry_of};
-use crate::api::{
-    ComponentVersion, ComponentVersionStatus, DescriptorReference, Reason, ResourceReference,
-};
+use crate::api::{ComponentVersion, DescriptorReference, Reason, ResourceReference};
 use crate::components::{self, Place};
 use crate::oci::Digest;
-use crate::ocm::{self, Identity, ReadComponent, ResourceSelector};
+use crate::ocm::{self, Accepted, Identity, ResourceSelector};
 
 /// Why a component cannot be read again.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +71,7 @@ impl Fault for Error {
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) place: Place,
-    pub(super) component: ReadComponent,
+    pub(super) component: Accepted,
     /// The name of its ComponentDescriptor object.
     pub(super) descriptor_name: String,
     /// The path that led here.
@@ -99,10 +97,8 @@ async fn walk(
 ) -> Result<Origin, Error> {
     let name = owner.name_any();
     // What was found before signatures were asked for is not used any more.
-    let is_usable = |status: &&ComponentVersionStatus| {
-        status.verified == Some(true) || !verify::is_asked(owner)
-    };
-    let status = owner.status.as_ref().filter(is_usable);
+    let is_usable = verify::was_verified(owner) || !verify::is_asked(owner);
+    let status = owner.status.as_ref().filter(|_| is_usable);
     let tree = status
         .and_then(|status| status.component_descriptor.as_ref())
         .ok_or_else(|| Error::NotReady { name: name.clone() })?;
@@ -122,7 +118,7 @@ async fn walk(
         .parse()
         .map_err(|source| unusable(&name, source))?;
     let place = place(owner, repository, credentials).map_err(|source| unusable(&name, source))?;
-    let component = read(context, &name, &place, tree, tree.name.as_str()).await?;
+    let component = read(context, owner, &place, tree, tree.name.as_str()).await?;
     let mut origin = Origin {
         place,
         component,
@@ -131,7 +127,7 @@ async fn walk(
         node: tree.clone(),
     };
     for step in path {
-        origin = below(context, &name, tree, origin, step).await?;
+        origin = below(context, owner, tree, origin, step).await?;
     }
     Ok(origin)
 }
@@ -140,10 +136,10 @@ async fn walk(
 pub(super) async fn closure(
     context: &Context,
     owner: &ComponentVersion,
-) -> Result<Vec<ReadComponent>, Error> {
+) -> Result<Vec<Accepted>, Error> {
     let root = origin(context, owner, &[]).await?;
     let tree = root.node.clone();
-    let mut found: Vec<ReadComponent> = Vec::new();
+    let mut found: Vec<Accepted> = Vec::new();
     let mut pending = vec![root];
     while let Some(here) = pending.pop() {
         if found
@@ -154,7 +150,7 @@ pub(super) async fn closure(
         }
         for reference in here.component.descriptor.references.clone() {
             let step = reference.identity();
-            pending.push(below(context, &owner.name_any(), &tree, here.clone(), &step).await?);
+            pending.push(below(context, owner, &tree, here.clone(), &step).await?);
         }
         found.push(here.component);
     }
@@ -163,7 +159,7 @@ pub(super) async fn closure(
 
 async fn below(
     context: &Context,
-    owner: &str,
+    owner: &ComponentVersion,
     tree: &DescriptorReference,
     from: Origin,
     step: &Identity,
@@ -188,7 +184,7 @@ async fn below(
         .iter()
         .find(is_meant)
         .ok_or_else(|| Error::NotInTree {
-            name: owner.to_owned(),
+            name: owner.name_any(),
             component: reference.component_name.to_string(),
         })?;
     let name = reference.component_name.as_str();
@@ -227,34 +223,39 @@ fn expanded<'a>(
 
 async fn read(
     context: &Context,
-    owner: &str,
+    owner: &ComponentVersion,
     place: &Place,
     node: &DescriptorReference,
     component: &str,
-) -> Result<ReadComponent, Error> {
+) -> Result<Accepted, Error> {
+    let owner_name = owner.name_any();
     let name = component
         .parse()
-        .map_err(|source| unusable::<ocm::Error>(owner, source))?;
+        .map_err(|source| unusable::<ocm::Error>(&owner_name, source))?;
     let version = node
         .version
         .parse()
-        .map_err(|source| unusable::<ocm::Error>(owner, source))?;
+        .map_err(|source| unusable::<ocm::Error>(&owner_name, source))?;
     let components = context.pipeline.components();
     let failed = |source| Error::ReadComponent { source };
-    let digest: Digest = match &node.digest {
-        Some(digest) => digest
-            .parse()
-            .map_err(|source| unusable::<crate::oci::Error>(owner, source))?,
+    let recorded: Option<Digest> = node
+        .digest
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|source| unusable::<crate::oci::Error>(&owner_name, source))?;
+    let digest = match recorded.clone() {
+        Some(recorded) => recorded,
         // A status that the Go ocm-controller wrote knows no digests.
         None => components
             .resolve(place, &name, &version)
             .await
             .map_err(failed)?,
     };
-    components
-        .read(place, &name, &version, &digest)
-        .await
-        .map_err(failed)
+    let found = components.read(place, &name, &version, &digest).await;
+    let found = found.map_err(failed)?;
+    verify::accept_again(owner, found, recorded.as_ref())
+        .ok_or(Error::NotReady { name: owner_name })
 }
 
 fn descriptor_name(node: &DescriptorReference) -> String {

@@ -2,7 +2,7 @@
 
 use crate::mutation::BoxedError;
 use crate::oci::ImageReference;
-use crate::ocm::{self, ReadComponent, Resource};
+use crate::ocm::{self, Accepted, Resource};
 
 /// Which images a Localization writes with their digest (`name:tag@sha256:…`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -17,15 +17,14 @@ pub enum PinImages {
 }
 
 impl PinImages {
-    /// The reference of a resource's image, of a component whose signatures are verified or not.
+    /// The reference of the image that `resource` of `component` is.
     pub(super) fn reference(
         self,
-        component: &ReadComponent,
+        component: &Accepted,
         resource: &Resource,
-        is_verified: bool,
     ) -> Result<ImageReference, BoxedError> {
         let is_pinned = match self {
-            Self::Verified => is_verified,
+            Self::Verified => matches!(component, Accepted::Verified(_)),
             Self::Always => true,
             Self::Never => false,
         };

@@ -8,7 +8,7 @@ use super::config_data::{ImageRule, LocalizationRule, RuleResource};
 use super::{Error, Result, Substitution};
 use crate::edit::Missing;
 use crate::oci::ImageReference;
-use crate::ocm::{Identity, ReadComponent, Resource, ResourceSelector};
+use crate::ocm::{Descriptor, Identity, Resource, ResourceSelector};
 
 /// An error of whoever looks something up for this module.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
@@ -31,16 +31,17 @@ pub trait Images {
 
 /// The images of component versions that were loaded before.
 #[derive(Debug)]
-pub struct LoadedImages<'a, F> {
+pub struct LoadedImages<'a, C, F> {
     /// Each by its reference path as the rules write it ([`reference_paths`]).
-    pub components: &'a BTreeMap<Vec<Identity>, ReadComponent>,
+    pub components: &'a BTreeMap<Vec<Identity>, C>,
     /// Gives the reference of a resource: [`crate::ocm::location`], or the pinned form of it.
     pub reference: F,
 }
 
-impl<F> Images for LoadedImages<'_, F>
+impl<C, F> Images for LoadedImages<'_, C, F>
 where
-    F: Fn(&ReadComponent, &Resource) -> Result<ImageReference, BoxedError>,
+    C: AsRef<Descriptor>,
+    F: Fn(&C, &Resource) -> Result<ImageReference, BoxedError>,
 {
     fn image(&self, resource: &RuleResource) -> Result<ImageReference, LookupError> {
         let component = self
@@ -55,7 +56,7 @@ where
             version: None,
         };
         let found = component
-            .descriptor
+            .as_ref()
             .find_resource(&selector)
             .map_err(|source| LookupError::Find(source.into()))?;
         (self.reference)(component, found.resource).map_err(LookupError::Locate)

@@ -42,7 +42,8 @@ pub(super) fn artifacts(name: &str, url: &str, component: &str) -> Vec<Artifact>
     index.artifacts.into_iter().filter(of_component).collect()
 }
 
-fn blob(name: &str, digest: &Digest) -> Vec<u8> {
+/// A blob of a folder.
+pub(crate) fn blob(name: &str, digest: &Digest) -> Vec<u8> {
     let file = digest.to_string().replace(':', ".");
     let bytes = std::fs::read(folder(name).join("blobs").join(file)).unwrap();
     assert_eq!(Digest::of(&bytes), *digest);
@@ -51,14 +52,44 @@ fn blob(name: &str, digest: &Digest) -> Vec<u8> {
 
 /// Reads a component version as a client does that finds the folder's content in the registry of
 /// `url`.
-pub(super) fn read(name: &str, url: &str, component: &str, version: &str) -> ReadComponent {
+pub(crate) fn read(name: &str, url: &str, component: &str, version: &str) -> ReadComponent {
+    let (digest, image, manifests) = manifest(name, url, component, version);
+    let (layer, bytes) = layer(name, &image);
+    let descriptor = read_descriptor(&layer.media_type, bytes.as_slice()).unwrap();
+    let version = version.parse().unwrap();
+    descriptor
+        .expect(&component.parse().unwrap(), &version)
+        .unwrap();
+    ReadComponent {
+        repository: url.parse().unwrap(),
+        digest,
+        layers: image.layers,
+        manifests,
+        descriptor,
+    }
+}
+
+/// The text of the descriptor that [`read`] reads.
+pub(crate) fn descriptor(name: &str, url: &str, component: &str, version: &str) -> Vec<u8> {
+    let (_, image, _) = manifest(name, url, component, version);
+    let (layer, bytes) = layer(name, &image);
+    super::descriptor_bytes(&layer.media_type, bytes.as_slice()).unwrap()
+}
+
+/// The digest that the tag names, the manifest of the component version, and those beside it.
+fn manifest(
+    name: &str,
+    url: &str,
+    component: &str,
+    version: &str,
+) -> (Digest, ComponentImage, Vec<BlobDescriptor>) {
     let artifact = artifacts(name, url, component)
         .into_iter()
         .find(|artifact| artifact.tag.as_deref() == Some(version))
         .unwrap();
     let manifest = blob(name, &artifact.digest);
     let manifest = ComponentManifest::parse(&manifest, &artifact.media_type).unwrap();
-    let (image, manifests): (ComponentImage, Vec<BlobDescriptor>) = match manifest {
+    let (image, manifests) = match manifest {
         ComponentManifest::Image(image) => (image, Vec::new()),
         ComponentManifest::Index { component, others } => {
             let bytes = blob(name, &component.digest);
@@ -68,19 +99,7 @@ pub(super) fn read(name: &str, url: &str, component: &str, version: &str) -> Rea
             }
         }
     };
-    let (layer, bytes) = layer(name, &image);
-    let descriptor = read_descriptor(&layer.media_type, bytes.as_slice()).unwrap();
-    let version = version.parse().unwrap();
-    descriptor
-        .expect(&component.parse().unwrap(), &version)
-        .unwrap();
-    ReadComponent {
-        repository: url.parse().unwrap(),
-        digest: artifact.digest,
-        layers: image.layers,
-        manifests,
-        descriptor,
-    }
+    (artifact.digest, image, manifests)
 }
 
 fn layer(name: &str, image: &ComponentImage) -> (BlobDescriptor, Vec<u8>) {
@@ -88,19 +107,4 @@ fn layer(name: &str, image: &ComponentImage) -> (BlobDescriptor, Vec<u8>) {
     let bytes = blob(name, &layer.digest);
     assert_eq!(layer.size, bytes.len() as u64);
     (layer, bytes)
-}
-
-/// The text of a descriptor in a transport archive.
-pub(super) fn descriptor(name: &str, component: &str, version: &str) -> Vec<u8> {
-    let artifact = artifacts(name, "registry.example.org", component)
-        .into_iter()
-        .find(|artifact| artifact.tag.as_deref() == Some(version))
-        .unwrap();
-    let manifest = blob(name, &artifact.digest);
-    let manifest = ComponentManifest::parse(&manifest, &artifact.media_type).unwrap();
-    let ComponentManifest::Image(image) = manifest else {
-        panic!("an index in {name}")
-    };
-    let (layer, bytes) = layer(name, &image);
-    super::descriptor_bytes(&layer.media_type, bytes.as_slice()).unwrap()
 }

@@ -5,7 +5,7 @@
 //! [`authenticate`] checks with the keys which digests were signed ([`Claim`]), [`wanted`] says
 //! which content has to be looked at, and [`verify`] completes the descriptors with what was found
 //! there, normalises them, and compares the digest of the root with that of each claim. Only then
-//! there is a [`Verified`], which later steps ask for.
+//! there is a [`Verified`], which later steps ask for ([`super::Accepted`]).
 //!
 //! Access specifications are not signed: an access may lead anywhere. So each recorded digest is
 //! compared with what is found where the access leads now, and whoever uses content later has to
@@ -17,6 +17,7 @@ mod error;
 mod key;
 mod pem;
 mod value;
+mod verified;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Error, Result};
 pub use key::PublicKey;
+pub use verified::Verified;
 
 use self::complete::Run;
 use super::descriptor::{Descriptor, DigestSpec, Resource, Signature};
@@ -193,7 +195,7 @@ pub fn verify<C: AsRef<Descriptor>>(
     closure: Vec<C>,
     claims: &[Claim],
     contents: &Contents,
-) -> Result<Verified<C>> {
+) -> Result<Verified<Vec<C>>> {
     let Some(root) = closure.first().filter(|_| !claims.is_empty()) else {
         return Err(Error::NothingAsked);
     };
@@ -209,21 +211,7 @@ pub fn verify<C: AsRef<Descriptor>>(
             });
         }
     }
-    Ok(Verified { closure })
-}
-
-/// A component version and all that it refers to, root first, that is what was signed. Only
-/// [`verify`] makes one.
-#[derive(Debug, Clone)]
-pub struct Verified<C> {
-    closure: Vec<C>,
-}
-
-impl<C> Verified<C> {
-    /// What was verified.
-    pub fn closure(&self) -> &[C] {
-        &self.closure
-    }
+    Ok(Verified::new(closure))
 }
 
 impl AsRef<Descriptor> for Descriptor {
@@ -265,4 +253,4 @@ impl DigestSpec {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -225,8 +225,13 @@ mod tests {
     use crate::ocm::fixture;
 
     fn document(schema: &str) -> DescriptorDocument {
-        DescriptorDocument::parse(&fixture::descriptor(schema, "phoban.io/podinfo", "6.3.5"))
-            .unwrap()
+        DescriptorDocument::parse(&fixture::descriptor(
+            schema,
+            "registry.example.org",
+            "phoban.io/podinfo",
+            "6.3.5",
+        ))
+        .unwrap()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::archive::{self, EntryKind};
 use crate::components::{Content, Place};
 use crate::mutation::ConfigData;
 use crate::oci::Digest;
-use crate::ocm::{ReadComponent, Resource};
+use crate::ocm::{Accepted, Resource};
 use crate::registry::BlobStream;
 use crate::snapshot::Namespace;
 
@@ -19,7 +19,7 @@ impl Pipeline {
     pub async fn config_data(
         &self,
         place: &Place,
-        component: &ReadComponent,
+        component: &Accepted,
         resource: &Resource,
     ) -> Result<ConfigData> {
         let content = self.components.locate(place, component, resource).await?;
@@ -34,7 +34,7 @@ impl Pipeline {
     pub async fn resource_text(
         &self,
         place: &Place,
-        component: &ReadComponent,
+        component: &Accepted,
         resource: &Resource,
     ) -> Result<Vec<u8>> {
         let content = self.components.locate(place, component, resource).await?;

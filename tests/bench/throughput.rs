@@ -12,7 +12,7 @@ use ocm_controller::archive::Limits;
 use ocm_controller::components::{Components, Place};
 use ocm_controller::edit::Missing;
 use ocm_controller::mutation::{RuleName, RulePath, Substitution};
-use ocm_controller::ocm::Resource;
+use ocm_controller::ocm::{Accepted, Resource};
 use ocm_controller::pipeline::Pipeline;
 use ocm_controller::registry::{Credentials, Pool, Settings, Transport};
 use ocm_controller::store::Store;
@@ -155,7 +155,6 @@ async fn pipeline(url: &str) -> io::Result<f64> {
         namespace: "bench".parse().map_err(io::Error::other)?,
         holder: "bench".to_owned(),
         archive: None,
-        signed_only: false,
     };
     let name = COMPONENT.parse().map_err(io::Error::other)?;
     let version = "1.0.0".parse().map_err(io::Error::other)?;
@@ -167,6 +166,7 @@ async fn pipeline(url: &str) -> io::Result<f64> {
         .read(&place, &name, &version, &digest)
         .await
         .map_err(io::Error::other)?;
+    let component = Accepted::NotAsked(component);
     let is_wanted = |resource: &&Resource| resource.name == "deployment";
     let resource = component.descriptor.resources.iter().find(is_wanted);
     let resource = resource.ok_or(io::ErrorKind::NotFound)?;

@@ -415,7 +415,6 @@ mod verify {
             credentials: Arc::default(),
             namespace: "test".parse().expect("a namespace"),
             holder: String::new(),
-            signed_only: true,
         };
         let name = PODINFO.parse().expect("a name");
         let version = "6.3.5".parse().expect("a version");

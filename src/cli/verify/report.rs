@@ -80,7 +80,7 @@ pub(super) async fn gather(
     let root = components.read(place, name, version, &digest).await?;
     let (verified, claims) = components.verify(place, root, signers).await?;
     let mut found = Vec::new();
-    for component in verified.closure() {
+    for component in verified.iter() {
         found.push(look(components, place, component).await?);
     }
     Ok(Report {

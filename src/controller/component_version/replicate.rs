@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::verify::{self, Accepted};
+use super::verify::{self, Taken};
 use super::{Chosen, Error, Wanted, place};
 use crate::api::{ComponentVersion, Reason};
 use crate::components::Place;
@@ -80,13 +80,13 @@ impl ComponentVersion {
         chosen: &Chosen,
         replica: &Replica,
         signers: &[Signer],
-    ) -> Result<Accepted, Error> {
+    ) -> Result<Taken, Error> {
         let (version, Replica { place, digest, .. }) = (&chosen.version, replica);
         if signers.is_empty() {
             let closure = self
                 .closure(context, place, wanted, version, digest)
                 .await?;
-            return Ok(Accepted::NotAsked(closure));
+            return Ok(Taken::unverified(closure));
         }
         verify::accept(context, place, wanted, version, digest, signers)
             .await

@@ -15,8 +15,8 @@ use crate::controller::context::Context;
 use crate::controller::credentials;
 use crate::controller::outcome::{Note, Retry, retry_of};
 use crate::oci::Digest;
-use crate::ocm::Version;
 use crate::ocm::signature::{self, Claim, PublicKey, Signer, Verified};
+use crate::ocm::{Accepted, ReadComponent, Version};
 
 /// How many versions that are passed over get an event each.
 const MAX_NOTES: usize = 3;
@@ -80,35 +80,30 @@ impl Error {
     }
 }
 
-/// What later steps may use: verified, or not asked to be.
-pub(super) enum Accepted {
-    Verified {
-        closure: Verified<Resolved>,
-        /// Which keys signed which digest, for the event.
-        claims: Vec<Claim>,
-    },
-    NotAsked(Vec<Resolved>),
+/// The version that is taken, with all that it refers to, the root first.
+pub(super) struct Taken {
+    pub(super) closure: Accepted<Vec<Resolved>>,
+    /// Which keys signed which digest, for the event.
+    claims: Vec<Claim>,
 }
 
-impl Accepted {
-    pub(super) fn closure(&self) -> &[Resolved] {
-        match self {
-            Self::Verified { closure, .. } => closure.closure(),
-            Self::NotAsked(closure) => closure,
+impl Taken {
+    /// Without a look at signatures, since none was asked for.
+    pub(super) fn unverified(closure: Vec<Resolved>) -> Self {
+        Self {
+            closure: Accepted::NotAsked(closure),
+            claims: Vec::new(),
         }
     }
 
     /// For the status: whether signatures were verified, where they were asked for.
     pub(super) fn is_verified(&self) -> Option<bool> {
-        matches!(self, Self::Verified { .. }).then_some(true)
+        matches!(self.closure, Accepted::Verified(_)).then_some(true)
     }
 
     /// Who signed what, for people.
-    pub(super) fn told(&self) -> Option<String> {
-        let Self::Verified { claims, .. } = self else {
-            return None;
-        };
-        let claims = claims.iter().map(|claim| {
+    fn told(&self) -> String {
+        let claims = self.claims.iter().map(|claim| {
             let Claim {
                 name,
                 key,
@@ -124,7 +119,7 @@ impl Accepted {
                 of.unwrap_or_default()
             )
         });
-        Some(claims.collect::<Vec<_>>().join(", "))
+        claims.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -135,6 +130,26 @@ pub(in crate::controller) fn is_asked(component: &ComponentVersion) -> bool {
         .verify
         .as_ref()
         .is_some_and(|signatures| !signatures.is_empty())
+}
+
+/// A component version that `owner` took before, read again: where signatures are asked for, only
+/// if they were verified then, and it has the digest that was `recorded` with that.
+pub(in crate::controller) fn accept_again(
+    owner: &ComponentVersion,
+    component: ReadComponent,
+    recorded: Option<&Digest>,
+) -> Option<Accepted> {
+    if !is_asked(owner) {
+        return Some(Accepted::NotAsked(component));
+    }
+    let recorded = recorded.filter(|_| was_verified(owner))?;
+    Verified::again(component, recorded).map(Accepted::Verified)
+}
+
+/// Whether the signatures of what the status names were verified.
+pub(in crate::controller) fn was_verified(component: &ComponentVersion) -> bool {
+    let status = component.status.as_ref();
+    status.is_some_and(|status| status.verified == Some(true))
 }
 
 /// The signatures that are asked for, with their keys as they are now.
@@ -200,7 +215,7 @@ pub(super) async fn accept(
     version: &Version,
     digest: &Digest,
     signers: &[Signer],
-) -> Result<Accepted, Error> {
+) -> Result<Taken, Error> {
     let components = context.pipeline.components();
     let failed = |source| Error::Verify { source };
     let root = components
@@ -211,7 +226,10 @@ pub(super) async fn accept(
         .verify(place, root, signers)
         .await
         .map_err(failed)?;
-    Ok(Accepted::Verified { closure, claims })
+    Ok(Taken {
+        closure: closure.into(),
+        claims,
+    })
 }
 
 impl ComponentVersion {
@@ -223,11 +241,10 @@ impl ComponentVersion {
         place: &Place,
         wanted: &Wanted,
         signers: &[Signer],
-    ) -> Result<(Chosen, Accepted), super::Error> {
+    ) -> Result<(Chosen, Taken), super::Error> {
         let available = self.available(context, place, wanted).await?;
         // A version that was taken when no signature was asked for has no claim to stay.
-        let is_verified = self.status.as_ref().and_then(|status| status.verified) == Some(true);
-        let current = self.in_use(wanted).filter(|_| is_verified);
+        let current = self.in_use(wanted).filter(|_| was_verified(self));
         let current = current.map(|(version, _)| version);
         let candidates = choose::candidates(&wanted.constraint, current.as_ref(), &available);
         let mut refused: Vec<(Version, Error)> = Vec::new();
@@ -236,11 +253,11 @@ impl ComponentVersion {
             let mut chosen = self
                 .take(context, place, wanted, version.clone(), is_listed)
                 .await?;
-            let accepted = accept(context, place, wanted, version, &chosen.digest, signers).await;
-            match accepted {
-                Ok(accepted) => {
-                    self.tell(&mut chosen, &accepted, &refused);
-                    return Ok((chosen, accepted));
+            let taken = accept(context, place, wanted, version, &chosen.digest, signers).await;
+            match taken {
+                Ok(taken) => {
+                    self.tell(&mut chosen, &taken, &refused);
+                    return Ok((chosen, taken));
                 }
                 Err(error) if error.is_verdict() => refused.push((version.clone(), error)),
                 Err(error) => return Err(failed(self, error)),
@@ -264,16 +281,14 @@ impl ComponentVersion {
     }
 
     /// Tells, once for each change, who signed what is taken, and why newer versions are not.
-    fn tell(&self, chosen: &mut Chosen, accepted: &Accepted, refused: &[(Version, Error)]) {
+    fn tell(&self, chosen: &mut Chosen, taken: &Taken, refused: &[(Version, Error)]) {
         chosen.refused = refused.iter().map(|(version, _)| version.clone()).collect();
         let status = self.status.as_ref();
-        let is_known = status.is_some_and(|status| {
-            status.verified == Some(true)
-                && status.digest.as_deref() == Some(&*chosen.digest.to_string())
-        });
-        if let (false, Some(signers)) = (is_known, accepted.told()) {
-            let (component, version, digest) =
-                (&self.spec.component, &chosen.version, &chosen.digest);
+        let digest = chosen.digest.to_string();
+        let is_taken = status.is_some_and(|status| status.digest.as_ref() == Some(&digest));
+        if !is_taken || !was_verified(self) {
+            let (component, version) = (&self.spec.component, &chosen.version);
+            let signers = taken.told();
             chosen.notes.push(Note {
                 reason: Reason::Succeeded,
                 message: format!("verified {component}:{version}@{digest}, signed by {signers}"),

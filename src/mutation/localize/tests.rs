@@ -2,6 +2,7 @@ use std::cell::RefCell;
 
 use super::*;
 use crate::mutation::ConfigData;
+use crate::ocm::ReadComponent;
 
 const DIGEST: &str = "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
 
