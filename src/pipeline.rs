@@ -8,6 +8,8 @@ mod chart;
 mod error;
 mod layer;
 mod prepare;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::sync::Arc;
