@@ -7,12 +7,13 @@
 //! - `triggers`: who looks again when something changes;
 //! - `lease`, `throttle`: who may write to the API server at this moment, and how often;
 //! - `driver`: suspend, status, events, retries, panics;
-//! - `lookup`, `origin`: from references to objects and components;
+//! - `lookup`, `circle`, `origin`: from references to objects and components;
 //! - `apply`, `produce`: writing objects, publishing results;
 //! - `endpoint`, `tenant`: the registry's certificate and keys, and who is told of them;
 //! - `garbage`: what the cluster needs of the content store, and the collection of the rest.
 
 mod apply;
+mod circle;
 mod component_version;
 mod context;
 mod credentials;
@@ -32,6 +33,8 @@ mod outcome;
 mod pinning;
 mod produce;
 mod resource;
+#[cfg(test)]
+mod scripted;
 mod snapshot;
 mod takeover;
 mod tenant;

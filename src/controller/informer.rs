@@ -105,6 +105,8 @@ where
     listed: Listed,
     /// The name that objects have to have, where only those of one name are watched.
     name: Option<&'static str>,
+    /// How long the API server keeps a watch open, in seconds.
+    watch_timeout: u32,
     /// Drops what is not needed before an object is kept.
     prune: fn(&mut W::Object),
     /// What each listener cared about when it was last told, by object.
@@ -126,6 +128,7 @@ where
             listeners: Vec::new(),
             listed: Listed::default(),
             name: None,
+            watch_timeout: WATCH_TIMEOUT,
             prune,
             told: HashMap::new(),
         }
@@ -154,7 +157,7 @@ where
 
     /// Watches until `shutdown`.
     pub(super) async fn run(mut self, health: Arc<WatchHealth>, shutdown: CancellationToken) {
-        let mut config = watcher::Config::default().timeout(WATCH_TIMEOUT);
+        let mut config = watcher::Config::default().timeout(self.watch_timeout);
         if let Some(name) = self.name {
             config = config.fields(&format!("metadata.name={name}"));
         }
@@ -287,3 +290,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

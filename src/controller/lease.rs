@@ -314,3 +314,6 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status)
         if status.is_conflict() || status.is_already_exists() || status.is_not_found())
 }
+
+#[cfg(test)]
+mod tests;

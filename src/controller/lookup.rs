@@ -222,7 +222,7 @@ impl Context {
             own = namespace;
         }
         Err(Unavailable::Unusable(format!(
-            "spec.sourceRef leads through more than {MAX_CHAIN} objects: is the chain a circle?"
+            "spec.sourceRef leads through more than {MAX_CHAIN} objects: name rules in spec.configRef"
         )))
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 
+use super::circle::Node;
 use super::context::Context;
 use super::driver::Reconcile;
 use super::origin::{closure, origin, path_of};
@@ -132,6 +133,10 @@ async fn try_mutate<K: Mutates>(
     if spec.patch_strategic_merge.is_some() {
         let message = "spec.patchStrategicMerge is not supported: use spec.configRef".to_owned();
         return Err(Error::Unusable { message }.into());
+    }
+    let this = Node::new(&K::kind(&()), &own, &object.name_any());
+    if let Some(way) = context.circle(&this) {
+        return Err(Error::Circle { way }.into());
     }
     let input = input(context, &spec.source_ref, &own).await?;
     if let Some(waiting) = context.lag(&spec.source_ref, &own) {

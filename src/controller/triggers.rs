@@ -344,7 +344,8 @@ fn wishes(meta: &ObjectMeta) -> impl Hash + '_ {
     )
 }
 
-fn owners<'a>(meta: &'a ObjectMeta, kind: &'a str) -> impl Iterator<Item = &'a str> {
+/// The names of an object's owners of this kind.
+pub(super) fn owners<'a>(meta: &'a ObjectMeta, kind: &'a str) -> impl Iterator<Item = &'a str> {
     let owners = meta.owner_references.as_deref().unwrap_or_default();
     owners
         .iter()

@@ -2,7 +2,7 @@
 
 use semver::{Version, VersionReq};
 
-use crate::files::text;
+use crate::files::{below, text};
 
 /// Name and version of each crate that is locked, and where it comes from.
 fn locked() -> Vec<(String, Version, String)> {
@@ -22,25 +22,79 @@ fn locked() -> Vec<(String, Version, String)> {
         .collect()
 }
 
+/// What `deny.toml` bans: name, and which versions.
+fn banned() -> Vec<(String, VersionReq)> {
+    let text = text("deny.toml");
+    let lines = text.lines();
+    let banned = lines.filter_map(|line| {
+        let rest = line.trim().strip_prefix("{ crate = \"")?;
+        let banned = &rest[..rest.find('"')?];
+        let (name, versions) = banned.split_once('@').unwrap_or((banned, "*"));
+        Some((name.to_owned(), VersionReq::parse(versions).unwrap()))
+    });
+    banned.collect()
+}
+
+fn is_banned(name: &str, version: &str) -> bool {
+    let version = Version::parse(version).unwrap();
+    let banned = banned();
+    banned
+        .iter()
+        .any(|(banned, versions)| banned == name && versions.matches(&version))
+}
+
 #[test]
 fn banned_crates_are_not_locked() {
-    let locked = locked();
-    let mut seen = 0;
-    for line in text("deny.toml").lines() {
-        let Some(banned) = line.trim().strip_prefix("{ crate = \"") else {
-            continue;
-        };
-        let banned = &banned[..banned.find('"').unwrap()];
-        let (name, versions) = banned.split_once('@').unwrap_or((banned, "*"));
-        let versions = VersionReq::parse(versions).unwrap();
-        for (_, version, _) in locked.iter().filter(|(locked, _, _)| locked == name) {
-            assert!(!versions.matches(version), "{name} {version} is banned");
-        }
-        seen += 1;
+    let banned = banned();
+    assert!(banned.len() > 10);
+    for (name, version, _) in locked() {
+        let is_banned = banned
+            .iter()
+            .any(|(banned, versions)| *banned == name && versions.matches(&version));
+        assert!(!is_banned, "{name} {version} is banned");
     }
-    assert!(seen > 10);
-    let version = Version::new(0, 4, 44);
-    assert!(VersionReq::parse("<0.4.45").unwrap().matches(&version));
+    assert!(is_banned("tar", "0.4.44") && !is_banned("tar", "0.4.45"));
+}
+
+#[test]
+fn rustsec_2023_0034_rustsec_2024_0003_rustsec_2024_0332_rustsec_2026_0258_weak_http_2_is_banned() {
+    assert!(is_banned("h2", "0.4.15"));
+    // There is none at all: everything speaks HTTP/1.1.
+    assert!(locked().iter().all(|(name, ..)| name != "h2"));
+}
+
+#[test]
+fn rustsec_2024_0336_rustsec_2024_0399_weak_tls_is_banned() {
+    assert!(is_banned("rustls", "0.23.4") && is_banned("rustls", "0.23.17"));
+    assert!(is_banned("rustls", "0.22.3"));
+}
+
+#[test]
+fn rustsec_2026_0049_rustsec_2026_0098_rustsec_2026_0099_rustsec_2026_0104_weak_certificates_are_banned()
+ {
+    assert!(is_banned("rustls-webpki", "0.103.12"));
+}
+
+#[test]
+fn rustsec_2025_0067_rustsec_2025_0068_rustsec_2024_0320_yaml_readers_that_nobody_keeps_are_banned()
+{
+    for name in ["libyml", "serde_yml", "yaml-rust"] {
+        assert!(is_banned(name, "99.0.0"), "{name}");
+    }
+}
+
+/// Nothing in a Secret, a manifest or an archive can be run, since nothing is.
+#[test]
+fn cve_2021_41254_cve_2022_24817_no_program_is_started() {
+    for (file, code) in below("src", ".rs") {
+        // Tests start themselves.
+        if file.contains("/tests") {
+            continue;
+        }
+        for name in ["process::Command", "Command::new", "CommandExt", "libc::exec"] {
+            assert!(!code.contains(name), "{file} names {name}");
+        }
+    }
 }
 
 #[test]

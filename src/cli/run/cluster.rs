@@ -13,6 +13,12 @@ use crate::controller::instance;
 use crate::controller::lease::{Gate, LEASE_NAME, Leadership, Terms};
 use crate::controller::throttle::Throttle;
 
+/// How long the API server may be silent while an answer is awaited. It answers each request within
+/// a minute, and ends each watch that nothing happens in sooner. Whoever is silent for longer is
+/// gone, and the connection with him: without this, one that silently died holds its request up
+/// for as long as the system sends it again, which is a quarter of an hour.
+const LONGEST_SILENCE: Duration = Duration::from_secs(65);
+
 /// Arguments about the API server.
 #[derive(Debug, Args)]
 pub(super) struct ClusterArguments {
@@ -139,17 +145,99 @@ impl ClusterArguments {
     }
 
     async fn config(&self) -> Result<kube::Config, Error> {
-        match &self.kubeconfig {
+        let config = match &self.kubeconfig {
             Some(path) => {
                 let kubeconfig = Kubeconfig::read_from(path)
                     .map_err(|source| Error::ReadKubeconfig { source })?;
                 kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                     .await
-                    .map_err(|source| Error::ReadKubeconfig { source })
+                    .map_err(|source| Error::ReadKubeconfig { source })?
             }
             None => kube::Config::infer()
                 .await
-                .map_err(|source| Error::InferConfig { source }),
+                .map_err(|source| Error::InferConfig { source })?,
+        };
+        Ok(bounded(config, LONGEST_SILENCE))
+    }
+}
+
+/// Gives up who is silent for so long. A connection that was idle before counts from the request.
+fn bounded(mut config: kube::Config, silence: Duration) -> kube::Config {
+    config.read_timeout = Some(silence);
+    config.reset_reader_on_write = true;
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::ListParams;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+
+    /// A server that answers this many requests of a connection, each after `pause`, and then
+    /// never again, without closing.
+    async fn server(answers: usize, pause: Duration) -> kube::Config {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    let body = r#"{"metadata":{},"items":[]}"#;
+                    let answer = format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                         Content-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    for _ in 0..answers {
+                        if socket.read(&mut request).await.unwrap_or_default() == 0 {
+                            return;
+                        }
+                        sleep(pause).await;
+                        let _ = socket.write_all(answer.as_bytes()).await;
+                    }
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        kube::Config::new(url.parse().unwrap())
+    }
+
+    async fn asked(config: kube::Config, pauses: &[Duration]) -> Vec<bool> {
+        let api: Api<ConfigMap> = Api::all(Client::try_from(config).unwrap());
+        let mut answered = Vec::new();
+        for pause in pauses {
+            sleep(*pause).await;
+            let answer = timeout(Duration::from_secs(20), api.list(&ListParams::default())).await;
+            answered.push(answer.expect("nobody waits for ever").is_ok());
         }
+        answered
+    }
+
+    #[tokio::test]
+    async fn f18_request_on_a_connection_that_silently_died_comes_to_an_end() {
+        let silence = Duration::from_millis(400);
+        let begun = Instant::now();
+        let config = bounded(server(1, Duration::ZERO).await, silence);
+        let first_then_silence = asked(config, &[Duration::ZERO, Duration::ZERO]).await;
+        assert_eq!(first_then_silence, [true, false]);
+        assert!(begun.elapsed() >= silence);
+        // In time for the liveness probe, together with the silence that a watch may have.
+        assert!(LONGEST_SILENCE < Duration::from_secs(70));
+    }
+
+    #[tokio::test]
+    async fn connection_that_was_idle_is_not_given_up_before_its_next_answer() {
+        let silence = Duration::from_secs(2);
+        let config = bounded(server(2, Duration::from_millis(900)).await, silence);
+        // Idle and answer together take longer than the limit.
+        let pauses = [Duration::ZERO, Duration::from_millis(1_500)];
+        assert_eq!(asked(config, &pauses).await, [true, true]);
     }
 }

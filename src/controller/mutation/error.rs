@@ -20,6 +20,11 @@ pub(in crate::controller) enum Error {
     #[error("{message}")]
     Unusable { message: String },
 
+    #[error(
+        "this object reads what it makes itself: {way}; have one of these read something else"
+    )]
+    Circle { way: String },
+
     #[error("{field} names a ComponentVersion and no resource of it: add {field}.resourceRef")]
     MissingResourceRef { field: &'static str },
 
@@ -75,6 +80,7 @@ impl Fault for Error {
         match self {
             Self::Denied { .. } => Reason::AccessDenied,
             Self::Unusable { .. }
+            | Self::Circle { .. }
             | Self::MissingResourceRef { .. }
             | Self::ParseNamespace { .. } => Reason::InvalidSpec,
             Self::Origin {
@@ -111,7 +117,9 @@ impl Fault for Error {
             Self::Origin { source, .. } => source.retry(),
             Self::GetResource { source, .. } | Self::Substitute { source } => retry_of(source),
             Self::Values { source } => retry_of(source),
-            Self::FindResource { .. }
+            // A circle may be broken at another object, which need not wake this one.
+            Self::Circle { .. }
+            | Self::FindResource { .. }
             | Self::Localize { .. }
             | Self::Configure { .. }
             | Self::ConfigureSecret { .. }

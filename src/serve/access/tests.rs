@@ -110,7 +110,7 @@ async fn without_a_certificate_there_is_no_connection() {
 }
 
 #[tokio::test]
-async fn b86_what_is_no_tls_is_closed_and_others_are_served() {
+async fn b86_cve_2023_44487_what_is_no_tls_or_http_2_is_closed_and_others_are_served() {
     let access = Access::default();
     let (issued, certificate) = made();
     access.show(&certificate);

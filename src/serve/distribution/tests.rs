@@ -10,6 +10,8 @@ use crate::snapshot::{Artifact, ContentKind, SnapshotLayer, image};
 
 use super::*;
 
+mod principals;
+
 const LAYER: &[u8] = b"0123456789";
 
 struct Fixture {
@@ -294,7 +296,7 @@ async fn b88_forged_host_and_odd_headers_change_nothing() {
 }
 
 #[tokio::test]
-async fn tags_come_sorted_and_in_pages() {
+async fn cve_2023_2253_tags_come_sorted_and_in_pages_however_many_are_asked_for() {
     let fixture = Fixture::new();
     for tag in ["b", "c", "a"] {
         fixture.publish("ns/app", tag, LAYER);
@@ -321,10 +323,13 @@ async fn tags_come_sorted_and_in_pages() {
         let (status, _) = fixture.get(&format!("/v2/ns/app/tags/list{query}")).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
     }
-    assert_eq!(
-        fixture.get("/v2/ns/none/tags/list").await.0,
-        StatusCode::NOT_FOUND
-    );
+    // There is no list of all repositories.
+    for path in [
+        "/v2/ns/none/tags/list",
+        "/v2/_catalog?n=1000000000000000000",
+    ] {
+        assert_eq!(fixture.get(path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
 }
 
 #[tokio::test]

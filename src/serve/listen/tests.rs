@@ -159,7 +159,7 @@ async fn b87_header_without_end_is_refused() {
 }
 
 #[tokio::test]
-async fn b82_body_of_a_write_is_not_read() {
+async fn b82_rustsec_2022_0055_body_of_a_write_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let server = serve(router(store, Arc::new(Anyone)), Limits::default()).await;
