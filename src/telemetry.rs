@@ -1,5 +1,9 @@
 //! Logs: one line an event, as JSON for machines or as text for people.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io;
+
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -56,7 +60,7 @@ where
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer);
+        .with_writer(OneLine(writer));
     Ok(match format {
         LogFormat::Json => Box::new(
             lines
@@ -70,9 +74,52 @@ where
     })
 }
 
+/// Writes what is logged at once as one line. What others have named may hold characters that
+/// move the cursor of a terminal, or begin a line of their own.
+struct OneLine<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for OneLine<W> {
+    type Writer = OneLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(self.0.make_writer())
+    }
+}
+
+impl<W: io::Write> io::Write for OneLine<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(one_line(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The line with its control characters escaped as in JSON, apart from its end.
+fn one_line(text: &str) -> Cow<'_, str> {
+    let (line, end) = text
+        .strip_suffix('\n')
+        .map_or((text, ""), |line| (line, "\n"));
+    if !line.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in line.chars() {
+        if character.is_control() {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped.push_str(end);
+    Cow::Owned(escaped)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::{Arc, Mutex};
 
     use tracing::{info, info_span};
@@ -99,7 +146,7 @@ mod tests {
         let writer = written.clone();
         let lines = subscriber(format, "info", move || writer.clone()).unwrap();
         tracing::subscriber::with_default(lines, || {
-            let span = info_span!("reconcile", name = %text, kind = text);
+            let span = info_span!("reconcile", kind = text, object = %text);
             span.in_scope(|| {
                 info!(component = %text, error = text, debug = ?text, "found {text}");
             });
@@ -118,6 +165,12 @@ mod tests {
             let control = line.chars().find(|found| found.is_control());
             assert_eq!(control, None, "{format:?}: {line:?}");
             assert!(line.contains("faked line"), "{line}");
+            if format == LogFormat::Json {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(line["component"], hostile);
+                assert_eq!(line["span"]["object"], hostile);
+                assert_eq!(line["span"]["name"], "reconcile");
+            }
         }
     }
 }

@@ -212,7 +212,9 @@ mod tests {
         let next = |from: &Node| {
             let number: u32 = from.name.parse().unwrap();
             let next = number.checked_sub(1);
-            next.map(|next| node(&next.to_string())).into_iter().collect()
+            next.map(|next| node(&next.to_string()))
+                .into_iter()
+                .collect()
         };
         assert_eq!(shortest(&node("10000"), next), None);
     }

@@ -170,7 +170,7 @@ fn requests<K: Reconcile>(
 
 async fn drive<K: Reconcile>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Infallible> {
     let namespace = object.namespace().unwrap_or_default();
-    let span = info_span!("reconcile", kind = K::NAME, %namespace, name = object.name_any());
+    let span = info_span!("reconcile", kind = K::NAME, %namespace, object = object.name_any());
     let run = Run {
         key: (K::NAME, namespace, object.name_any()),
         object,

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +13,6 @@ use tower::service_fn;
 
 /// What a client has asked for.
 pub(super) struct Asked {
-    pub(super) method: Method,
     /// Path and query.
     pub(super) uri: String,
     answer: oneshot::Sender<Response<Body>>,
@@ -28,7 +27,6 @@ pub(super) fn server() -> (Client, Requests) {
     let service = service_fn(move |request: Request<kube::client::Body>| {
         let (answer, answered) = oneshot::channel();
         let asked = Asked {
-            method: request.method().clone(),
             uri: request.uri().to_string(),
             answer,
         };

@@ -91,7 +91,12 @@ fn cve_2021_41254_cve_2022_24817_no_program_is_started() {
         if file.contains("/tests") {
             continue;
         }
-        for name in ["process::Command", "Command::new", "CommandExt", "libc::exec"] {
+        for name in [
+            "process::Command",
+            "Command::new",
+            "CommandExt",
+            "libc::exec",
+        ] {
             assert!(!code.contains(name), "{file} names {name}");
         }
     }

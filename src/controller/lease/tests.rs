@@ -13,7 +13,7 @@ use tower::service_fn;
 use super::*;
 
 /// Long enough for a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The Lease as it is stored: replaced only by who has seen it as it is.
 #[derive(Clone, Default)]

@@ -20,9 +20,7 @@ pub(in crate::controller) enum Error {
     #[error("{message}")]
     Unusable { message: String },
 
-    #[error(
-        "this object reads what it makes itself: {way}; have one of these read something else"
-    )]
+    #[error("this object reads what it makes itself: {way}; have one of these read something else")]
     Circle { way: String },
 
     #[error("{field} names a ComponentVersion and no resource of it: add {field}.resourceRef")]

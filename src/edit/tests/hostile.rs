@@ -9,7 +9,7 @@ fn fails(text: &str) -> Error {
 }
 
 #[test]
-fn b69_alias_bombs_and_cycles_are_refused() {
+fn b69_cve_2019_11253_alias_bombs_and_cycles_are_refused() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     let mut merges = "m0: &m0 {x: 1}\n".to_owned();
     for level in 1..10 {
@@ -34,6 +34,18 @@ fn b69_alias_bombs_and_cycles_are_refused() {
         writeln!(anchors, "- &a{number} x").unwrap();
     }
     assert!(matches!(fails(&anchors), Error::TooLarge { .. }));
+}
+
+#[test]
+fn cve_2019_11253_file_that_an_edit_makes_a_bomb_is_not_written() {
+    let aliases = vec!["*a"; 300].join(", ");
+    let text = format!("a: &a {{b: x}}\nc: [{aliases}]\n");
+    let long = |length: usize| json!(vec![1; length]);
+    let edits = [edit("a.b", long(3), Missing::Refuse)];
+    assert!(applied(&text, &edits).is_ok());
+    let edits = [edit("a.b", long(1_000), Missing::Refuse)];
+    let error = applied(&text, &edits).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn what_is_no_document_is_a_named_error() {
 }
 
 #[test]
-fn b73_file_outside_of_the_archive_is_refused_with_its_rule() {
+fn b73_cve_2022_24877_cve_2022_24878_file_outside_of_the_archive_is_refused_with_its_rule() {
     for file in ["../x", "a/../../x", "a/..", "", "/", ".", "a/", "a\\b"] {
         let text = json!({"localization": [{"file": file, "resource": {"name": "r"}}]}).to_string();
         let message = ConfigData::parse(text.as_bytes()).unwrap_err().to_string();

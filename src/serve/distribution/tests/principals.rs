@@ -97,7 +97,11 @@ async fn cve_2024_39897_cve_2026_31801_cve_2026_35172_cve_2026_41888_ghsa_c9p4_x
             for login in std::iter::once(us).chain(strangers) {
                 let (status, text) = answer(&fixture, method, path, login).await;
                 let may = login == us && own.contains(path) && matches!(method, "GET" | "HEAD");
-                assert_eq!(status.is_success(), may, "{method} {path} {login:?}: {text}");
+                assert_eq!(
+                    status.is_success(),
+                    may,
+                    "{method} {path} {login:?}: {text}"
+                );
                 given += usize::from(status.is_success());
                 if !may {
                     let leaks = ["theirs alone", "of both", "ours alone"];
