@@ -40,12 +40,14 @@ mod ocm_config;
 mod origin;
 mod policy;
 mod pool;
+mod proxy;
 mod push;
 mod secret;
 mod settings;
 mod tags;
 mod tls;
 mod transport;
+mod tunnel;
 mod upload;
 
 #[cfg(test)]
@@ -59,6 +61,7 @@ pub use endpoint::{Endpoint, RegistryRepository, RepositoryUrl, Scheme};
 pub use failure::Failure;
 pub use manifest::{Content, Descriptor, ImageIndex, ImageManifest, Manifest, media_type};
 pub use pool::Pool;
+pub use proxy::Proxies;
 pub use push::{BlobPush, BlobSource, Deleted, RegistryBlob, WholeBlob};
 pub use settings::{Limits, Override, Settings, Timeouts};
 pub use tags::TagList;
@@ -165,6 +168,15 @@ pub enum Error {
         text: String,
     },
 
+    /// An environment variable that names no proxy which can be used. It may hold a password.
+    #[error("failed to use the proxy in {variable}: {problem}")]
+    ParseProxy {
+        /// The variable.
+        variable: &'static str,
+        /// What does not fit, without the value.
+        problem: String,
+    },
+
     /// The trusted certificates of this program could not be set up.
     #[error("failed to read trusted certificates from {file:?}: {problem}")]
     ReadRoots {
@@ -218,6 +230,7 @@ impl Error {
             Self::ReadCredentials { .. }
             | Self::ParseUrl { .. }
             | Self::ParseOverride { .. }
+            | Self::ParseProxy { .. }
             | Self::ReadRoots { .. } => Class::Misconfigured,
         }
     }
@@ -235,6 +248,7 @@ impl Error {
             | Self::ReadCredentials { .. }
             | Self::ParseUrl { .. }
             | Self::ParseOverride { .. }
+            | Self::ParseProxy { .. }
             | Self::ReadRoots { .. } => None,
         }
     }

@@ -1,12 +1,13 @@
 //! What all commands that speak to registries share: where to dial, whom to trust, who to be.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::chain::chain;
-use crate::registry::{self, Credentials, Override, Transport};
+use crate::registry::{self, Credentials, Override, Proxies, Transport};
 
 /// How registries are reached.
 #[derive(Debug, Args)]
@@ -70,7 +71,10 @@ impl NetworkArguments {
             roots.extend(read("ca-file", path)?);
             roots.push(b'\n');
         }
+        let failed = |source| Error::Transport { source };
         let settings = registry::Settings {
+            proxies: Proxies::from_environment().map_err(failed)?,
+            denied_addresses: api_server().into_iter().collect(),
             overrides: self.resolve.clone(),
             allow_loopback: self.allow_loopback,
             trusted_hosts: self.trusted_host.clone(),
@@ -78,7 +82,7 @@ impl NetworkArguments {
             user_agent: Some(concat!("ocm-controller/", env!("CARGO_PKG_VERSION")).to_owned()),
             ..registry::Settings::default()
         };
-        Transport::new(settings).map_err(|source| Error::Transport { source })
+        Transport::new(settings).map_err(failed)
     }
 }
 
@@ -123,6 +127,13 @@ fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// The API server that this program is next to: no registry leads there. One on loopback, as in
+/// tests, shares its address with others.
+fn api_server() -> Option<IpAddr> {
+    let address = std::env::var("KUBERNETES_SERVICE_HOST").ok()?.parse().ok();
+    address.filter(|address: &IpAddr| !address.is_loopback())
 }
 
 /// Where Docker keeps its configuration.

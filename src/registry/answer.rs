@@ -30,6 +30,9 @@ pub(super) fn connection_failure(host: &str, error: &legacy::Error) -> Failure {
         if let Some(dial) = current.downcast_ref::<DialError>() {
             return match dial {
                 DialError::Refused { .. } => Failure::refused(host, dial.to_string()),
+                DialError::Tunnel { source, .. } if !source.is_temporary() => {
+                    Failure::refused(host, with_causes(dial))
+                }
                 _ => Failure::Connect {
                     host,
                     problem: with_causes(dial),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::proxy::Proxies;
 use super::{Error, Result};
 
 /// How a [`super::Transport`] behaves; the defaults are those of the program.
@@ -18,6 +19,8 @@ pub struct Settings {
     /// Hosts that a registry may send us on to (redirect, token realm) although their address is
     /// private, or although they are of another domain and get a credential.
     pub trusted_hosts: Vec<String>,
+    /// The site's proxies (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
+    pub proxies: Proxies,
     /// Certificates in PEM to trust beside the system's (`--ca-file`).
     pub extra_roots: Option<Vec<u8>>,
     /// What this program calls itself.

@@ -4,6 +4,7 @@ mod content;
 mod faults;
 mod identity;
 mod network;
+mod proxy;
 mod push;
 mod push_faults;
 mod push_registry;

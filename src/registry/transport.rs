@@ -20,12 +20,15 @@ use super::blob::{BlobStream, Source};
 use super::body::{Body, Meter};
 use super::connector::{DialRules, Dialer};
 use super::counters::{Counters, RequestKind};
+use super::endpoint::Scheme;
 use super::failure::{Failure, is_temporary};
 use super::gate::{Gate, Gates};
 use super::origin::{authority, check_url, redirect_target, same_origin, without_query};
 use super::policy::{AddressPolicy, Origin};
+use super::proxy::Proxy;
 use super::settings::Settings;
 use super::tls::{self, ExtraRoots};
+use super::tunnel::hint;
 use crate::oci::Digest;
 
 type HttpClient = legacy::Client<HttpsConnector<Dialer>, Full<Bytes>>;
@@ -97,6 +100,8 @@ impl Transport {
             },
             trusted_hosts: settings.trusted_hosts.clone(),
             timeout: settings.timeouts.connect,
+            proxies: settings.proxies.clone(),
+            proxy_tls: Arc::new(tls::config(&roots, None)),
         });
         let named = settings.user_agent.as_deref().map(HeaderValue::from_str);
         let user_agent = named.and_then(std::result::Result::ok).unwrap_or_else(|| {
@@ -263,6 +268,16 @@ impl Transport {
                 });
             }
         };
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && let Some(proxy) = self.forwarding_proxy(url)
+        {
+            let reason = format!(
+                "the proxy {proxy} answered {}{}",
+                response.status(),
+                hint(response.status())
+            );
+            return Err(Failure::refused(host, reason));
+        }
         let (parts, incoming) = response.into_parts();
         let minimum = self.settings().limits.minimum_rate;
         Ok(Response {
@@ -307,7 +322,19 @@ impl Transport {
             authorization.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, authorization);
         }
+        let proxy = self.forwarding_proxy(url);
+        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
+            headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        }
         Ok(sent)
+    }
+
+    /// The proxy that reads and forwards what is asked of `url`: only plain HTTP can be read.
+    fn forwarding_proxy(&self, url: &Url) -> Option<&Proxy> {
+        let host = url.host_str().filter(|_| url.scheme() == "http")?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default()?;
+        self.inner.rules.proxy(Scheme::Http, host, port)
     }
 
     /// The connections that trust `roots` and were opened for `origin`. They are kept apart:

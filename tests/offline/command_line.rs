@@ -7,10 +7,16 @@ use crate::files::{documents, text};
 
 /// Runs the program with these arguments and without a cluster to find.
 pub(crate) fn run(arguments: &[&str]) -> Output {
+    run_with(&[], arguments)
+}
+
+/// The same with these variables.
+fn run_with(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ocm-controller"))
         .args(arguments)
         .env_remove("KUBECONFIG")
         .env_remove("KUBERNETES_SERVICE_HOST")
+        .envs(variables.iter().copied())
         .output()
         .unwrap()
 }
@@ -85,6 +91,55 @@ fn wrong_use_is_exit_code_two_and_says_what_is_wrong() {
         let culprit = arguments.last().unwrap().split('=').next().unwrap();
         assert!(complaint(&output).contains(culprit), "{arguments:?}");
     }
+}
+
+/// A host that is no name, and that nobody dials (RFC 5737).
+const FAR: &str = "203.0.113.7/ocm//example.org/shop:1.0.0";
+
+#[test]
+fn f14_proxy_of_the_environment_is_used_and_named_where_it_is_down() {
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/keys/alice.pub");
+    let key = format!("--key=alice={key}");
+    let verify = ["verify", FAR, &key];
+    let proxy = format!("http://me:geheim@{closed}");
+    let output = run_with(&[("HTTPS_PROXY", &proxy)], &verify);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("failed to reach the proxy http://{closed}");
+    assert!(
+        complaint(&output).contains(&expected),
+        "{}",
+        complaint(&output)
+    );
+    let output = run_with(&[("HTTPS_PROXY", "socks5://me:geheim@localhost")], &verify);
+    let expected = "HTTPS_PROXY: only proxies that speak HTTP";
+    assert!(
+        complaint(&output).contains(expected),
+        "{}",
+        complaint(&output)
+    );
+    assert!(!complaint(&output).contains("geheim"));
+}
+
+#[test]
+fn b40_api_server_is_no_registry() {
+    let url = "10.96.0.1/ocm//example.org/shop:1.0.0";
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/keys/alice.pub");
+    let key = format!("--key=alice={key}");
+    let output = run_with(
+        &[("KUBERNETES_SERVICE_HOST", "10.96.0.1")],
+        &["verify", url, &key],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "the address is the API server's";
+    assert!(
+        complaint(&output).contains(expected),
+        "{}",
+        complaint(&output)
+    );
 }
 
 /// It gets as far as the kubeconfig, so all flags before were understood.

@@ -157,6 +157,7 @@ impl ClusterArguments {
                 .await
                 .map_err(|source| Error::InferConfig { source })?,
         };
+        let config = reached_directly(config, |name| std::env::var(name).ok());
         Ok(bounded(config, LONGEST_SILENCE))
     }
 }
@@ -165,6 +166,21 @@ impl ClusterArguments {
 fn bounded(mut config: kube::Config, silence: Duration) -> kube::Config {
     config.read_timeout = Some(silence);
     config.reset_reader_on_write = true;
+    config
+}
+
+/// The site's proxy is for registries: the API server is reached without it. kube would take it for
+/// both, whatever `NO_PROXY` says; what a kubeconfig says itself is left alone.
+fn reached_directly(
+    mut config: kube::Config,
+    variable: impl Fn(&str) -> Option<String>,
+) -> kube::Config {
+    let mut named = ["HTTPS_PROXY", "https_proxy"]
+        .into_iter()
+        .filter_map(variable);
+    if named.any(|text| text.parse().ok() == config.proxy_url) {
+        config.proxy_url = None;
+    }
     config
 }
 
@@ -239,5 +255,21 @@ mod tests {
         // Idle and answer together take longer than the limit.
         let pauses = [Duration::ZERO, Duration::from_millis(1_500)];
         assert_eq!(asked(config, &pauses).await, [true, true]);
+    }
+
+    #[test]
+    fn proxy_of_the_environment_is_not_for_the_api_server() {
+        let proxy = "http://proxy.example:3128";
+        for (named, expected) in [
+            (proxy, None),
+            ("http://own.example:1", Some("http://own.example:1/")),
+        ] {
+            let mut config = kube::Config::new("https://api.example:6443".parse().unwrap());
+            config.proxy_url = Some(named.parse().unwrap());
+            let variable = |name: &str| (name == "HTTPS_PROXY").then(|| proxy.to_owned());
+            let config = reached_directly(config, variable);
+            let left = config.proxy_url.map(|url| url.to_string());
+            assert_eq!(left.as_deref(), expected);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::oci::{Digest, RepositoryName};
 use crate::registry::{
@@ -39,6 +39,8 @@ pub(super) enum Then {
     Hang,
     /// Send this many bytes over and over until nobody listens.
     Flood(usize),
+    /// Be a tunnel to there.
+    Tunnel(SocketAddr),
 }
 
 /// An answer, byte by byte.
@@ -84,6 +86,15 @@ impl Reply {
 
     pub(super) fn manifest(body: &str) -> Self {
         Self::new(200, body).header("Content-Type", media_type::OCI_MANIFEST)
+    }
+
+    /// The answer of a proxy that leads to `address`.
+    pub(super) fn tunnel(address: SocketAddr) -> Self {
+        Self {
+            head: "HTTP/1.1 200 x\r\n".to_owned(),
+            body: Vec::new(),
+            then: Then::Tunnel(address),
+        }
     }
 
     pub(super) fn redirect(status: u16, location: &str) -> Self {
@@ -192,6 +203,11 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                 return;
             }
             Then::Hang => std::future::pending::<()>().await,
+            Then::Tunnel(address) => {
+                let mut target = TcpStream::connect(address).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+                return;
+            }
             Then::Flood(length) => {
                 let piece = vec![b'a'; length];
                 while stream.write_all(&piece).await.is_ok() {}
