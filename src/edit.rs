@@ -6,6 +6,7 @@
 //!
 //! A text is written so that every reader, of YAML 1.1 or 1.2, reads that text back.
 
+mod file;
 mod path;
 mod plan;
 mod read;
@@ -15,8 +16,8 @@ mod tree;
 mod verify;
 mod write;
 
+pub use file::{File, Kind, Value};
 pub use path::{ParsePathError, Path};
-pub use tree::{File, Kind, Value};
 
 /// What a file may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]

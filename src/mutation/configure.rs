@@ -3,15 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::config_data::Configuration;
-use super::evaluate::{Evaluator, Failure};
+use super::evaluate::{Evaluator, Failure, RULES_KEY};
 use super::schema::{self, Violation};
 use super::values::{kind, merge};
 use super::{Error, Result, Substitution, Unresolved};
 use crate::edit::Missing;
-
-/// The key under which the rules' values stand in the document that expressions see; the
-/// original's, which therefore is no name for a value.
-pub(super) const RULES_KEY: &str = "ocmAdjustmentsTemplateKey";
 
 /// What to do where the values violate the component's schema.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -15,6 +15,10 @@ const MAX_BYTES: usize = 64 << 20;
 /// thread holds with ease.
 const MAX_DEPTH: usize = 400;
 
+/// The key under which the rules' values stand in the document that expressions see; the
+/// original's, which therefore is no name for a value.
+pub(super) const RULES_KEY: &str = "ocmAdjustmentsTemplateKey";
+
 /// Why a value has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
@@ -385,7 +389,7 @@ fn not_found(reference: &Reference, problem: String) -> Failure {
 
 /// The keys of a map for a message, without the one that this program adds.
 fn known(map: &Map<String, Value>) -> String {
-    listed(map.keys().filter(|key| *key != super::configure::RULES_KEY))
+    listed(map.keys().filter(|key| *key != RULES_KEY))
 }
 
 /// A scalar as a part of a text.
