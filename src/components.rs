@@ -12,6 +12,8 @@ mod kept;
 mod reader;
 mod recompute;
 mod signed;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -51,7 +51,7 @@ mod tunnel;
 mod upload;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use blob::{BlobReader, BlobStream};
 pub use client::{Client, Reference, Resolved};

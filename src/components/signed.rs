@@ -376,9 +376,8 @@ mod tests {
         assert!(terms.refuse_artifact_set(&packed).is_err());
     }
 
-    /// GHSA-wfqx-gjrf-g28r: one answer is verified, and another one used.
     #[test]
-    fn manifest_that_is_used_is_the_one_that_was_signed() {
+    fn ghsa_wfqx_gjrf_g28r_cve_2022_47633_manifest_that_is_used_is_the_one_that_was_signed() {
         let bytes = Bytes::from_static(b"{}");
         let index = ImageIndex {
             artifact_type: None,

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn b61_restricted_template_stays_in_its_namespace_and_its_rights() {
+    fn b61_cve_2026_23990_restricted_template_stays_in_its_namespace_and_its_rights() {
         let policy = TemplatePolicy {
             default_service_account: None,
             is_restricted: true,

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn b26_malformed_digest_is_refused_before_use() {
+    fn b26_cve_2024_3727_malformed_digest_is_refused_before_use() {
         let hex = "0123456789abcdef".repeat(4);
         let malformed = [
             String::new(),

@@ -327,4 +327,11 @@ mod tests {
         assert_eq!(first.precedence(&second), Ordering::Equal);
         assert_ne!(first, second);
     }
+
+    #[test]
+    fn b33_fallback_tag_of_referrers_is_no_version() {
+        let tag = format!("sha256-{}", crate::oci::Digest::of("x").hex());
+        let found = Version::from_tag(&tag.parse().unwrap());
+        assert!(found.is_err(), "{found:?}");
+    }
 }

@@ -233,3 +233,36 @@ async fn b54_b55_what_is_not_signed_is_refused_or_of_no_consequence() {
         }
     }
 }
+
+#[tokio::test]
+async fn cve_2026_50195_content_names_neither_its_key_nor_its_place() {
+    let scene = Scene::new();
+    let (pipeline, place) = (&scene.pipeline, &scene.place);
+    let layer = async |position: usize, change: fn(&mut Value)| {
+        let mut document: Value = serde_json::from_slice(&scene.text).unwrap();
+        let resource = &mut document["component"]["resources"][position];
+        // One is called as the other.
+        resource["name"] = json!("deployment");
+        resource["version"] = json!("../../6.3.5");
+        change(resource);
+        let mut component = scene.component.clone();
+        component.descriptor = Descriptor::parse(document.to_string().as_bytes()).unwrap();
+        let resource = component.descriptor.resources[position].clone();
+        let component = Accepted::NotAsked(component);
+        pipeline
+            .resource(place, &component, &resource)
+            .await
+            .unwrap()
+    };
+    let files = layer(1, |_| ()).await;
+    let named = layer(1, |resource| {
+        resource["access"]["referenceName"] = json!("other/repository:latest");
+        resource["labels"] = json!([{"name": "org.opencontainers.image.ref.name", "value": "x"}]);
+    });
+    assert_eq!(named.await.digest, files.digest);
+    let other = layer(0, |_| ()).await;
+    assert_ne!(other.digest, files.digest);
+    assert_eq!(layer(1, |_| ()).await.digest, files.digest);
+    let tag = crate::snapshot::tag_for("../../6.3.5");
+    assert!(!tag.as_str().contains(['/', ':']), "{tag}");
+}

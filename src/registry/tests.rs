@@ -3,10 +3,11 @@
 mod content;
 mod faults;
 mod identity;
+mod mutated;
 mod network;
 mod proxy;
 mod push;
 mod push_faults;
 mod push_registry;
 mod secrets;
-mod server;
+pub(crate) mod server;

@@ -117,3 +117,20 @@ fn all_crates_come_from_crates_io() {
     }
     assert_eq!(ours, ["ocm-controller"]);
 }
+
+#[test]
+fn rustsec_2023_0071_rsa_is_for_verification_with_public_keys_alone() {
+    let deny = text("deny.toml");
+    let (before, _) = deny
+        .split_once("\"RUSTSEC-2023-0071\"")
+        .expect("it is named");
+    let reason = before.trim_end().lines().last().unwrap();
+    assert!(reason.contains("only verifies"), "{reason}");
+    for (file, code) in below("src", ".rs") {
+        let is_test = file.contains("/tests") || file.ends_with("tests.rs");
+        let shipped = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for private in ["RsaPrivateKey", "SigningKey", "Decryptor", "decrypt("] {
+            assert!(is_test || !shipped.contains(private), "{file}: {private}");
+        }
+    }
+}

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn b58_signed_older_version_is_no_candidate_while_the_one_in_use_is_accepted() {
+    fn b58_cve_2024_23332_signed_older_version_is_no_candidate_while_the_one_in_use_is_accepted() {
         let available = versions(&["1.0.0", "1.2.0", "2.0.0", "1.1.0", "3.0.0-rc.1"]);
         let tried = |constraint: &str, current: Option<&str>| {
             let current: Option<Version> = current.map(|text| text.parse().unwrap());

@@ -12,7 +12,7 @@ mod hostile;
 mod keys;
 
 pub(super) const PODINFO: &str = "phoban.io/podinfo";
-const ALICE: &str = include_str!("../../../tests/fixtures/keys/alice.pub");
+pub(crate) const ALICE: &str = include_str!("../../../tests/fixtures/keys/alice.pub");
 const MALLORY: &str = include_str!("../../../tests/fixtures/keys/mallory.pub");
 pub(crate) const BOB: &str = include_str!("../../../tests/fixtures/keys/bob.pub");
 const BOB_PRIVATE: &str = include_str!("../../../tests/fixtures/keys/bob.key");

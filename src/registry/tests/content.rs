@@ -31,7 +31,7 @@ async fn manifest_is_pulled_with_the_digest_of_its_bytes() {
 }
 
 #[tokio::test]
-async fn b23_cve_2021_41190_document_with_two_meanings_is_refused() {
+async fn b23_cve_2021_41190_ghsa_mc8v_mgrf_8f4m_document_with_two_meanings_is_refused() {
     let both = plain_manifest().replace("\"layers\":[]", "\"layers\":[],\"manifests\":[]");
     let error = refused(Reply::manifest(&both)).await;
     assert!(told(&error).contains("both"), "{}", told(&error));
@@ -210,7 +210,7 @@ async fn b30_empty_blob_is_a_blob() {
 }
 
 #[tokio::test]
-async fn b31_6dad820d_urls_and_data_of_a_layer_are_ignored() {
+async fn b31_6dad820d_cve_2020_15157_urls_and_data_of_a_layer_are_ignored() {
     let lure = Server::start(|_, _| Reply::new(200, "hello")).await;
     let layer = format!(
         r#"[{{"mediaType":"a/b","digest":"{}","size":5,"urls":["{}"],"data":"d3Jvbmc="}}]"#,
@@ -319,7 +319,7 @@ async fn b45_login_page_is_no_manifest_and_no_blob() {
 }
 
 #[tokio::test]
-async fn b35_tag_list_is_bounded_and_stays_on_its_host() {
+async fn b35_02649eab_30c6307b_tag_list_is_bounded_and_stays_on_its_host() {
     let lure = Server::start(|_, _| Reply::new(200, "{}")).await;
     let page = |body: &str, link: &str| {
         Reply::new(200, body).header("Link", &format!("<{link}>; rel=\"next\""))

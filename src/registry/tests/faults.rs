@@ -379,3 +379,15 @@ async fn f46_requests_to_one_host_queue_at_its_gate() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn commit_341d8be9_error_answer_is_read_to_a_limit() {
+    for status in [400, 403, 404, 500] {
+        let head = format!("HTTP/1.1 {status} x\r\n\r\n");
+        let server = Server::start(move |_, _| Reply::raw(&head).then(Then::Flood(1 << 16))).await;
+        let pulled = server.client().manifest(&repository(), &tag("1")).await;
+        let message = told(&pulled.unwrap_err());
+        assert!(message.contains(&status.to_string()), "{message}");
+        assert!(message.len() < 1_000, "{} bytes", message.len());
+    }
+}

@@ -134,7 +134,7 @@ async fn basic_challenge_is_answered_and_refusal_names_the_host() {
 }
 
 #[tokio::test]
-async fn b37_a2f47d42_realm_leads_nowhere_else() {
+async fn b37_a2f47d42_5cfc2a4b_bf87c3bf_realm_leads_nowhere_else() {
     let identity = TlsIdentity::of("ghcr.io");
     let lure = Server::start(|_, _| Reply::new(200, r#"{"token":"x"}"#)).await;
     let port = lure.address.port();
@@ -182,7 +182,7 @@ async fn b37_a2f47d42_realm_leads_nowhere_else() {
 }
 
 #[tokio::test]
-async fn f215e513d_credential_is_not_for_a_realm_of_another_domain() {
+async fn cve_2025_24976_credential_is_not_for_a_realm_of_another_domain() {
     let identity = TlsIdentity::of("ghcr.io");
     let other = TlsIdentity::of("auth.evil.example");
     let registry = Server::start_tls(&identity, |_, _| {

@@ -18,22 +18,22 @@ use crate::registry::{
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub(super) fn authorization(&self) -> Option<&str> {
+    pub(crate) fn authorization(&self) -> Option<&str> {
         self.headers.get("authorization").map(String::as_str)
     }
 }
 
 /// What happens behind the bytes of an answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Then {
+pub(crate) enum Then {
     Keep,
     Close,
     Hang,
@@ -45,14 +45,14 @@ pub(super) enum Then {
 
 /// An answer, byte by byte.
 #[derive(Debug, Clone)]
-pub(super) struct Reply {
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
-    pub(super) then: Then,
+pub(crate) struct Reply {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) then: Then,
 }
 
 impl Reply {
-    pub(super) fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref().to_vec();
         let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n", body.len());
         let then = Then::Keep;
@@ -60,7 +60,7 @@ impl Reply {
     }
 
     /// Anything at all, followed by the end of the connection.
-    pub(super) fn raw(text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn raw(text: impl AsRef<[u8]>) -> Self {
         Self {
             head: String::new(),
             body: text.as_ref().to_vec(),
@@ -68,28 +68,28 @@ impl Reply {
         }
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head.extend([name, ": ", value, "\r\n"]);
         self
     }
 
-    pub(super) fn then(mut self, then: Then) -> Self {
+    pub(crate) fn then(mut self, then: Then) -> Self {
         self.then = then;
         self
     }
 
     /// The same, cut after `length` bytes of the body.
-    pub(super) fn cut(mut self, length: usize, then: Then) -> Self {
+    pub(crate) fn cut(mut self, length: usize, then: Then) -> Self {
         self.body.truncate(length);
         self.then(then)
     }
 
-    pub(super) fn manifest(body: &str) -> Self {
+    pub(crate) fn manifest(body: &str) -> Self {
         Self::new(200, body).header("Content-Type", media_type::OCI_MANIFEST)
     }
 
     /// The answer of a proxy that leads to `address`.
-    pub(super) fn tunnel(address: SocketAddr) -> Self {
+    pub(crate) fn tunnel(address: SocketAddr) -> Self {
         Self {
             head: "HTTP/1.1 200 x\r\n".to_owned(),
             body: Vec::new(),
@@ -97,11 +97,11 @@ impl Reply {
         }
     }
 
-    pub(super) fn redirect(status: u16, location: &str) -> Self {
+    pub(crate) fn redirect(status: u16, location: &str) -> Self {
         Self::new(status, "").header("Location", location)
     }
 
-    pub(super) fn bearer(realm: &str) -> Self {
+    pub(crate) fn bearer(realm: &str) -> Self {
         let challenge = format!("Bearer realm=\"{realm}\",service=\"reg\"");
         Self::new(401, "").header("WWW-Authenticate", &challenge)
     }
@@ -110,20 +110,20 @@ impl Reply {
 type Script = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
 
 /// A scripted server on loopback; it ends with the test's runtime.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// Answers each request by `script`, which is told how many came before.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
         Self::serve(None, Arc::new(script)).await
     }
 
-    pub(super) async fn start_tls(
+    pub(crate) async fn start_tls(
         identity: &TlsIdentity,
         script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -153,23 +153,23 @@ impl Server {
         Self { address, log }
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.log.lock().unwrap().clone()
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::new(Scheme::Http, &self.address.to_string()).unwrap()
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_as(Credential::anonymous())
     }
 
-    pub(super) fn client_as(&self, credential: Credential) -> Client {
+    pub(crate) fn client_as(&self, credential: Credential) -> Client {
         Client::new(transport(settings()), self.endpoint(), credential)
     }
 }
@@ -245,19 +245,19 @@ async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Seen> {
 }
 
 /// A certificate of its own authority.
-pub(super) struct TlsIdentity {
-    pub(super) authority_pem: String,
+pub(crate) struct TlsIdentity {
+    pub(crate) authority_pem: String,
     chain: Vec<rustls::pki_types::CertificateDer<'static>>,
     key: Vec<u8>,
 }
 
 impl TlsIdentity {
-    pub(super) fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         Self::changed(name, |_| {})
     }
 
     /// The same, after `change` of the certificate's parameters.
-    pub(super) fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+    pub(crate) fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -275,7 +275,7 @@ impl TlsIdentity {
     }
 
     /// Issued by a certificate that is no authority, which a trusted authority issued.
-    pub(super) fn through_non_authority(name: &str) -> Self {
+    pub(crate) fn through_non_authority(name: &str) -> Self {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();
@@ -314,7 +314,7 @@ impl TlsIdentity {
 }
 
 /// Settings for loopback, with short waits.
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         allow_loopback: true,
         timeouts: Timeouts {
@@ -332,29 +332,29 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-pub(super) fn transport(settings: Settings) -> Transport {
+pub(crate) fn transport(settings: Settings) -> Transport {
     Transport::new(settings).unwrap()
 }
 
-pub(super) fn repository() -> RepositoryName {
+pub(crate) fn repository() -> RepositoryName {
     "team/app".parse().unwrap()
 }
 
-pub(super) fn tag(text: &str) -> Reference {
+pub(crate) fn tag(text: &str) -> Reference {
     Reference::Tag(text.parse().unwrap())
 }
 
-pub(super) fn digest_of(content: impl AsRef<[u8]>) -> Digest {
+pub(crate) fn digest_of(content: impl AsRef<[u8]>) -> Digest {
     Digest::of(content)
 }
 
 /// An error with its causes, as it is shown to users.
-pub(super) fn told(error: &Error) -> String {
+pub(crate) fn told(error: &Error) -> String {
     crate::registry::body::with_causes(error)
 }
 
 /// A manifest that is fine.
-pub(super) fn plain_manifest() -> String {
+pub(crate) fn plain_manifest() -> String {
     let empty = Digest::of("{}");
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{empty}","size":2}},"layers":[]}}"#,

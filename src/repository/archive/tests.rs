@@ -223,7 +223,7 @@ async fn tar_files_hold_what_their_folders_hold() {
 }
 
 #[tokio::test]
-async fn a7f937fe5_links_in_an_archive_are_refused() {
+async fn commit_7f937fe5_links_in_an_archive_are_refused() {
     let refused = |folder: &TempDir| {
         let error = Archive::open(folder.path())
             .err()

@@ -333,7 +333,7 @@ async fn cve_2023_2253_tags_come_sorted_and_in_pages_however_many_are_asked_for(
 }
 
 #[tokio::test]
-async fn referrers_are_an_empty_index() {
+async fn b33_referrers_are_an_empty_index_without_a_fallback_tag() {
     let fixture = Fixture::new();
     let published = fixture.publish("ns/app", "1", LAYER);
     let path = format!("/v2/ns/app/referrers/{}", published.manifest);
@@ -341,6 +341,10 @@ async fn referrers_are_an_empty_index() {
     assert_eq!(response.headers()[header::CONTENT_TYPE], INDEX_MEDIA_TYPE);
     let index: serde_json::Value = serde_json::from_str(&body(response).await).unwrap();
     assert_eq!(index["manifests"], json!([]));
+    // Clients that know no referrers look for a tag instead, and take 404 for none.
+    let fallback = published.manifest.to_string().replace(':', "-");
+    let path = format!("/v2/ns/app/manifests/{fallback}");
+    assert_eq!(fixture.get(&path).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

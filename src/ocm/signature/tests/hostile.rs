@@ -19,7 +19,8 @@ fn b55_image_that_leads_elsewhere_is_refused() {
 }
 
 #[test]
-fn b56_signature_of_another_version_component_or_name_is_refused() {
+fn b56_cve_2026_22703_cve_2022_23649_cve_2022_35929_cve_2022_36056_signature_of_something_else_is_refused()
+ {
     let (older, newer) = (podinfo("6.3.5"), podinfo("6.4.0"));
     let product = product();
     for (mut target, from) in [
@@ -143,7 +144,8 @@ fn cve_2026_35205_missing_proof_is_no_proof() {
 }
 
 #[test]
-fn cve_2023_33957_many_signatures_cost_little_and_prove_nothing() {
+fn cve_2023_33957_cve_2023_33958_cve_2024_29902_cve_2024_29903_many_signatures_cost_little_and_prove_nothing()
+ {
     let mut component = podinfo("6.3.5");
     let genuine = component.descriptor.signatures[0].clone();
     component.descriptor.signatures = (0..10_000)
