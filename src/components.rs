@@ -3,11 +3,13 @@
 //!
 //! A tag is resolved to a digest once ([`Components::resolve`]); everything after that is read by
 //! digest, so that what was looked at is what is used. What was fetched stays in the store and is
-//! given out again only to a namespace that has fetched it itself from the same repository.
+//! given out again only to an object that has fetched it itself from the same repository, and no
+//! more once that repository answers 401 or 403 to whatever it is asked for.
 
 mod artifact;
 mod content;
 mod error;
+mod guarded;
 mod kept;
 mod reader;
 mod recompute;
@@ -24,11 +26,12 @@ pub use error::{Error, Result};
 pub use reader::ContentReader;
 pub use recompute::Recomputed;
 
+use self::guarded::Guarded;
 use self::kept::{Home, Kept};
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName};
 use crate::ocm::{ComponentName, Descriptor, OcmRepository, ReadComponent, Version, Walk};
 use crate::registry::{
-    self, Class, Counters, Credentials, Endpoint, Pool, Reference, RegistryRepository, Scheme,
+    Counters, Credentials, Endpoint, Pool, Reference, RegistryRepository, Scheme,
 };
 use crate::repository::component::{self, Wanted};
 use crate::repository::{RegistryArtifacts, SharedArtifacts};
@@ -106,7 +109,6 @@ impl Components {
     pub async fn versions(&self, place: &Place, name: &ComponentName) -> Result<Vec<Version>> {
         let home = self.home(place, name)?;
         let listed = home.artifacts.tags(&home.name).await;
-        let listed = self.heard(place, &home, listed).await?;
         let tags = listed.map_err(|source| Error::ListVersions {
             component: name.clone(),
             source,
@@ -124,7 +126,6 @@ impl Components {
         let home = self.home(place, name)?;
         let tag = Reference::Tag(version.tag().clone());
         let resolved = home.artifacts.resolve(&home.name, &tag).await;
-        let resolved = self.heard(place, &home, resolved).await?;
         let resolved = resolved.map_err(|source| Error::read(name, version, source))?;
         Ok(resolved.digest)
     }
@@ -209,24 +210,6 @@ impl Components {
         .await
     }
 
-    /// Takes back what was granted where the repository no longer lets us in.
-    async fn heard<T>(
-        &self,
-        place: &Place,
-        home: &Home,
-        answer: registry::Result<T>,
-    ) -> Result<registry::Result<T>> {
-        let is_denied = answer.as_ref().err().is_some_and(|failure| {
-            matches!(failure.class(), Class::Unauthorized | Class::Forbidden)
-        });
-        if is_denied {
-            let (place, repository) = (place.clone(), home.to_string());
-            self.blocking(move |store| store.revoke(place.holder(&repository)))
-                .await?;
-        }
-        Ok(answer)
-    }
-
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> crate::store::Result<T> + Send + 'static,
@@ -263,11 +246,17 @@ impl Components {
             repository.endpoint().clone(),
             Arc::clone(&place.credentials),
         );
+        let guarded = Guarded::new(Arc::new(artifacts), place, self.store.clone());
         Home {
-            artifacts: Arc::new(artifacts),
+            artifacts: Arc::new(guarded),
             name: repository.name().clone(),
         }
     }
+}
+
+/// What a grant names as the repository.
+fn repository_of(registry: &str, name: &RepositoryName) -> String {
+    format!("{registry}/{name}")
 }
 
 fn endpoint(repository: &OcmRepository) -> Result<Endpoint> {

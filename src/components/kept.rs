@@ -20,7 +20,8 @@ pub(super) struct Home {
 
 impl fmt::Display for Home {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.artifacts.name(), self.name)
+        let name = super::repository_of(&self.artifacts.name(), &self.name);
+        formatter.write_str(&name)
     }
 }
 
