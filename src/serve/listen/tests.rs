@@ -8,6 +8,7 @@ use oci_distribution::client::{ClientConfig, ClientProtocol};
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::{Client, Reference};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
 use crate::oci::Digest;
@@ -131,6 +132,153 @@ async fn b85_one_address_has_a_bounded_number_of_connections() {
         }
     };
     timeout(Duration::from_secs(20), freed).await.unwrap();
+}
+
+/// Connects from an address of this machine.
+async fn connect_from(local: &str, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{local}:0").parse().unwrap()).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+/// Whether the server closes the connection before `patience` is over.
+async fn is_closed(socket: &mut TcpStream, patience: Duration) -> bool {
+    let mut answer = Vec::new();
+    let ended = timeout(patience, socket.read_to_end(&mut answer)).await;
+    ended.is_ok()
+}
+
+#[tokio::test]
+async fn b85_five_thousand_idle_sockets_of_one_address_keep_nobody_else_out() {
+    // So that none of those that are let in goes while they are counted.
+    let limits = Limits {
+        header: Duration::from_mins(10),
+        ..Limits::default()
+    };
+    let allowed = limits.connections_per_address;
+    let server = serve(hello(), limits).await;
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for number in 0..5_000 {
+        let mut socket = connect_from("127.0.0.2", server.address).await;
+        let _ = socket.write_all(b"G").await;
+        // The first ones are let in; the server takes connections in their order.
+        if number < allowed {
+            held.push(socket);
+        } else {
+            assert!(
+                is_closed(&mut socket, Duration::from_secs(20)).await,
+                "{number}"
+            );
+            refused += 1;
+        }
+        if number % 100 == 0 {
+            assert!(
+                talk(server.address, ASK).await.ends_with("hello"),
+                "{number}"
+            );
+        }
+    }
+    assert_eq!((held.len(), refused), (128, 4_872));
+    for socket in &mut held {
+        assert!(!is_closed(socket, Duration::ZERO).await, "it was let in");
+    }
+    drop(held);
+    let freed = async {
+        while !(ask_from("127.0.0.2", server.address).await).ends_with("hello") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), freed).await.unwrap();
+}
+
+async fn ask_from(local: &str, address: SocketAddr) -> String {
+    let mut socket = connect_from(local, address).await;
+    let _ = socket.write_all(ASK).await;
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn b85_all_who_send_a_byte_at_a_time_are_cut_off_at_the_end_of_their_time() {
+    let limits = Limits {
+        header: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let server = serve(hello(), limits).await;
+    let slow = (0..100).map(async |_| {
+        let mut socket = connect_from("127.0.0.2", server.address).await;
+        let mut sent = 0;
+        // An error is the end as well: the server has closed, and does not want the byte.
+        while socket.write_all(b"G").await.is_ok() {
+            sent += 1;
+            if is_closed(&mut socket, Duration::from_millis(50)).await {
+                break;
+            }
+        }
+        sent
+    });
+    let sent = timeout(Duration::from_secs(20), futures::future::join_all(slow));
+    let sent = sent.await.expect("all are cut off");
+    assert!(sent.iter().all(|sent| (1..100).contains(sent)), "{sent:?}");
+    assert!(talk(server.address, ASK).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn b85_half_closed_connection_is_closed_at_once() {
+    let server = serve(hello(), Limits::default()).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket.write_all(b"GET / HT").await.unwrap();
+    socket.shutdown().await.unwrap();
+    let before_the_header_is_late = Duration::from_secs(8);
+    assert!(is_closed(&mut socket, before_the_header_is_late).await);
+}
+
+#[tokio::test]
+async fn b85_b87_hundred_thousand_requests_on_one_connection_are_answered_one_by_one() {
+    const BATCH: usize = 500;
+    let server = serve(hello(), Limits::default()).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    // All answers are alike: the date has one length.
+    let mut answer = vec![0; 1024];
+    let length = socket.read(&mut answer).await.unwrap();
+    assert!(answer[..length].ends_with(b"hello"));
+    let batch = request.repeat(BATCH);
+    let mut answers = vec![0; length * BATCH];
+    for turn in 0..100_000 / BATCH {
+        let (mut reader, mut writer) = socket.split();
+        let (sent, read) = tokio::join!(writer.write_all(&batch), reader.read_exact(&mut answers));
+        sent.unwrap();
+        read.unwrap();
+        for answer in answers.chunks(length) {
+            assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"hello"));
+        }
+        if turn % 20 == 0 {
+            assert!(talk(server.address, ASK).await.ends_with("hello"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn b87_body_of_a_read_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let server = serve(router(store, Arc::new(Anyone)), Limits::default()).await;
+    for header in [
+        "Transfer-Encoding: chunked",
+        "Content-Length: 1000000000000",
+    ] {
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let request = format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n{header}\r\n{expect}\r\n");
+            let answer = talk(server.address, request.as_bytes());
+            let answer = timeout(Duration::from_secs(8), answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(!answer.contains("100 Continue"), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]
