@@ -2,6 +2,7 @@
 
 mod archive_builder;
 mod canonical;
+mod differential;
 mod hostile_content;
 mod hostile_headers;
 mod hostile_paths;
