@@ -79,7 +79,7 @@ const TAGGING_SHARDS: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file system refused; the operation left nothing half done.
-    #[error("failed to {action} {path:?} in the content store")]
+    #[error("failed to {action} {path:?} in the content store{}", hint(source))]
     Access {
         /// What was tried.
         action: &'static str,
@@ -146,6 +146,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is the file system's doing, and so can go away by itself or by somebody else's
+    /// work on the machine.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Access { .. })
+    }
+
     /// Whether the device or the quota is full, which goes away when space is made.
     pub fn is_storage_full(&self) -> bool {
         match self {
@@ -169,6 +175,18 @@ impl Error {
             path,
             source,
         }
+    }
+}
+
+/// What to do about an error of the file system, where that is known.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room on the volume of --data-dir, or lower --store-size-limit"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; mount the volume of --data-dir writable",
+        io::ErrorKind::PermissionDenied => "; let the user that this program runs as write to it",
+        _ => "",
     }
 }
 

@@ -6,8 +6,8 @@ mod tenancy;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,13 +18,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::network::{self, NetworkArguments};
 use crate::archive::Limits;
 use crate::chain::chain;
 use crate::components::Components;
-use crate::controller::{Controllers, OnRepublish, PinImages, Probe, Settings};
+use crate::controller::{Controllers, Health, OnRepublish, PinImages, Probe, Settings};
 use crate::metrics::Metrics;
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
@@ -51,6 +51,9 @@ const ENDPOINT: &str = "endpoint";
 
 /// How often the last two are looked at.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// The same while something is amiss with one of them.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -187,10 +190,27 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     let stop = stop_on_signal(shutdown.clone()).map_err(|source| Error::Signals { source })?;
     tasks.spawn(stop);
 
-    let store = Store::open(&arguments.data_dir).map_err(|source| Error::OpenStore {
-        path: arguments.data_dir.clone(),
-        source,
-    })?;
+    let readiness = Readiness::awaiting([CACHES, LEASE, STORE]);
+    let served = arguments.serving.served_at();
+    if served.is_some() {
+        readiness.fail(CERTIFICATE, "not yet started");
+        readiness.fail(ENDPOINT, "not yet started");
+    }
+    let health: Arc<OnceLock<Arc<Health>>> = Arc::default();
+    let asked = Arc::clone(&health);
+    let probes = health_router(readiness.clone(), move || asked.get()?.problem());
+    let (flag, address) = (
+        "health-probe-bind-address",
+        arguments.health_probe_bind_address,
+    );
+    tasks.spawn(endpoint(flag, address, Plain, probes, shutdown.clone()).await?);
+
+    let opening = open_store(&arguments.data_dir, &readiness);
+    let Some(opened) = shutdown.run_until_cancelled(opening).await else {
+        tasks.join_all().await;
+        return Ok(());
+    };
+    let store = opened?;
     let transport = arguments.network.transport().map_err(Error::Network)?;
     let components = Components::new(Pool::new(transport.clone()), store.clone());
     let mut pipeline = Pipeline::new(components, store.clone(), arguments.limits());
@@ -216,32 +236,14 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         .serve(store.clone(), claim, controllers, &mut tasks, &shutdown)
         .await?;
 
-    let health = controllers.health();
-    let readiness = Readiness::awaiting([CACHES, LEASE, STORE]);
-    let served = arguments.serving.served_at();
-    if served.is_some() {
-        readiness.fail(CERTIFICATE, "not yet started");
-        readiness.fail(ENDPOINT, "not yet started");
-    }
-    let endpoints = [
-        (
-            "health-probe-bind-address",
-            arguments.health_probe_bind_address,
-            health_router(readiness.clone(), move || health.problem()),
-        ),
-        (
-            "metrics-bind-address",
-            arguments.metrics_bind_address,
-            metrics_router(move || {
-                metrics.set_leader(acts.holds());
-                metrics.set_failing_watches(watches.failing_watches());
-                metrics.render()
-            }),
-        ),
-    ];
-    for (flag, address, router) in endpoints {
-        tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
-    }
+    let _ = health.set(controllers.health());
+    let rendered = metrics_router(move || {
+        metrics.set_leader(acts.holds());
+        metrics.set_failing_watches(watches.failing_watches());
+        metrics.render()
+    });
+    let (flag, address) = ("metrics-bind-address", arguments.metrics_bind_address);
+    tasks.spawn(endpoint(flag, address, Plain, rendered, shutdown.clone()).await?);
     let look = look_after(store, served, readiness.clone());
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(look).map(|_| ()));
     controllers.run(ReadinessProbe(readiness), shutdown).await;
@@ -249,24 +251,55 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     Ok(())
 }
 
+/// Opens the content store. As long as the disk does not let it, the process is not ready, and says
+/// why; what only another setting changes is an error.
+async fn open_store(folder: &Path, readiness: &Readiness) -> Result<Store, Error> {
+    let mut problem = String::new();
+    loop {
+        let failure = match Store::open(folder) {
+            Ok(store) => return Ok(store),
+            Err(failure) => failure,
+        };
+        let may_pass = failure.is_of_the_disk();
+        let failure = Error::OpenStore {
+            path: folder.to_owned(),
+            source: failure,
+        };
+        if !may_pass {
+            return Err(failure);
+        }
+        let text = chain(&failure);
+        if text != problem {
+            warn!(error = text, "the content store cannot be used yet");
+        }
+        readiness.fail(STORE, text.as_str());
+        problem = text;
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
 /// Looks again and again whether content can be written, and be pulled.
 async fn look_after(store: Store, registry: Option<SocketAddr>, readiness: Readiness) {
     loop {
         let probed = store.clone();
         let writable = tokio::task::spawn_blocking(move || probed.check_writable());
-        match writable.await {
-            Ok(Ok(())) => readiness.pass(STORE),
-            Ok(Err(failure)) => readiness.fail(STORE, chain(&failure)),
-            Err(panic) => readiness.fail(STORE, panic.to_string()),
-        }
+        let problem = match writable.await {
+            Ok(Ok(())) => None,
+            Ok(Err(failure)) => Some(chain(&failure)),
+            Err(panic) => Some(panic.to_string()),
+        };
+        let mut is_well = problem.is_none();
+        readiness.judge(STORE, problem.as_deref());
         if let Some(registry) = registry {
-            match timeout(LOOK, TcpStream::connect(registry)).await {
-                Ok(Ok(_)) => readiness.pass(ENDPOINT),
-                Ok(Err(failure)) => readiness.fail(ENDPOINT, format!("{registry}: {failure}")),
-                Err(_) => readiness.fail(ENDPOINT, format!("{registry} does not answer")),
-            }
+            let problem = match timeout(LOOK, TcpStream::connect(registry)).await {
+                Ok(Ok(_)) => None,
+                Ok(Err(failure)) => Some(format!("{registry}: {failure}")),
+                Err(_) => Some(format!("{registry} does not answer")),
+            };
+            is_well &= problem.is_none();
+            readiness.judge(ENDPOINT, problem.as_deref());
         }
-        sleep(LOOK).await;
+        sleep(if is_well { LOOK } else { LOOK_AGAIN }).await;
     }
 }
 
@@ -274,26 +307,17 @@ async fn look_after(store: Store, registry: Option<SocketAddr>, readiness: Readi
 #[derive(Clone)]
 struct ReadinessProbe(Readiness);
 
-impl ReadinessProbe {
-    fn judge(&self, check: &'static str, problem: Option<&str>) {
-        match problem {
-            None => self.0.pass(check),
-            Some(problem) => self.0.fail(check, problem),
-        }
-    }
-}
-
 impl Probe for ReadinessProbe {
     fn synced(&self) {
         self.0.pass(CACHES);
     }
 
     fn lease(&self, problem: Option<&str>) {
-        self.judge(LEASE, problem);
+        self.0.judge(LEASE, problem);
     }
 
     fn registry(&self, problem: Option<&str>) {
-        self.judge(CERTIFICATE, problem);
+        self.0.judge(CERTIFICATE, problem);
     }
 }
 

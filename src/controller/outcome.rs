@@ -193,7 +193,11 @@ pub(super) fn retry_of(error: &(dyn StdError + 'static)) -> Retry {
 pub(super) fn is_storage_failure(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<store::Error>() {
+        // A writer of content hands the store's error through an error of input and output.
+        let outer = error.downcast_ref::<std::io::Error>();
+        let inner = outer.and_then(std::io::Error::get_ref);
+        let is_carried = inner.is_some_and(<dyn StdError + Send + Sync>::is::<store::Error>);
+        if error.is::<store::Error>() || is_carried {
             return true;
         }
         next = error.source();

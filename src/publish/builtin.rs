@@ -87,12 +87,17 @@ fn find(
     let manifest = store
         .read_small(&record.manifest, MAX_MANIFEST)
         .map_err(failed)?;
-    let layers = manifest.map(|bytes| layers_of(&bytes)).unwrap_or_default();
-    let Some(found) = layers.into_iter().find(|found| found.digest == layer) else {
+    let Some(manifest) = manifest.and_then(|bytes| named_by(&bytes)) else {
         return Ok(None);
     };
-    // Opening, not asking for the name: the bytes have to be right as well.
-    let is_there = store.open_blob(&layer).map_err(failed)?.is_some();
+    let mut layers = manifest.layers.into_iter();
+    let Some(found) = layers.find(|found| found.digest == layer) else {
+        return Ok(None);
+    };
+    // Opening, not asking for the name: the bytes have to be right as well. The configuration is
+    // pulled with the layer.
+    let is_sound = |digest| Ok(store.open_blob(digest).map_err(failed)?.is_some());
+    let is_there = is_sound(&layer)? && is_sound(&manifest.config.digest)?;
     Ok(is_there.then(|| Published {
         layer,
         manifest: record.manifest,
@@ -109,13 +114,19 @@ struct StoredLayer {
     size: u64,
 }
 
-fn layers_of(manifest: &[u8]) -> Vec<StoredLayer> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        layers: Vec<StoredLayer>,
-    }
-    let manifest: Option<Manifest> = serde_json::from_slice(manifest).ok();
-    manifest.map(|manifest| manifest.layers).unwrap_or_default()
+#[derive(Deserialize)]
+struct StoredConfig {
+    digest: Digest,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: StoredConfig,
+    layers: Vec<StoredLayer>,
+}
+
+fn named_by(manifest: &[u8]) -> Option<Manifest> {
+    serde_json::from_slice(manifest).ok()
 }
 
 pub(super) async fn blocking<T: Send + 'static>(

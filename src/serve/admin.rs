@@ -37,6 +37,14 @@ impl Readiness {
         self.checks().insert(check, Some(problem.into()));
     }
 
+    /// Marks a check as failed where there is a problem, else as passed.
+    pub fn judge(&self, check: &'static str, problem: Option<&str>) {
+        match problem {
+            None => self.pass(check),
+            Some(problem) => self.fail(check, problem),
+        }
+    }
+
     /// What is wrong, one line a failed check; `None` where everything passes.
     pub fn problems(&self) -> Option<String> {
         let checks = self.checks();

@@ -82,7 +82,10 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let written = self.temporary.write(piece)?;
+        let written = self.temporary.write(piece).map_err(|source| {
+            let folder = self.store.temporary_folder();
+            io::Error::new(source.kind(), Error::access("write to", folder)(source))
+        })?;
         self.hasher.update(&piece[..written]);
         Ok(written)
     }

@@ -21,6 +21,7 @@ mod pod;
 
 mod command_line;
 mod dependencies;
+mod disk;
 mod document;
 mod files;
 mod image;
