@@ -10,7 +10,8 @@
 //! - `lookup`, `circle`, `origin`: from references to objects and components;
 //! - `apply`, `produce`: writing objects, publishing results;
 //! - `endpoint`, `tenant`: the registry's certificate and keys, and who is told of them;
-//! - `garbage`: what the cluster needs of the content store, and the collection of the rest.
+//! - `garbage`: what the cluster needs of the content store, and the collection of the rest;
+//! - `scrub`: the search for what has rotted in it.
 
 mod apply;
 mod circle;
@@ -35,6 +36,7 @@ mod produce;
 mod resource;
 #[cfg(test)]
 mod scripted;
+mod scrub;
 mod snapshot;
 mod takeover;
 mod tenant;
@@ -264,7 +266,14 @@ impl Controllers {
         control!(snapshots, snapshot_requests);
         control!(flux_deployers, flux_deployer_requests);
         let interval = context.settings.gc_interval;
-        tasks.spawn(garbage::run(context, interval, shutdown.clone()));
+        tasks.spawn(garbage::run(
+            Arc::clone(&context),
+            interval,
+            shutdown.clone(),
+        ));
+        if let Some(interval) = context.settings.scrub_interval {
+            tasks.spawn(scrub::run(context, interval, shutdown.clone()));
+        }
         info!("controllers started");
         shutdown.cancelled().await;
         let drained = async { while tasks.join_next().await.is_some() {} };

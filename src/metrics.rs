@@ -279,6 +279,8 @@ impl Collector for Content {
             swept_blobs,
             swept_bytes,
             quarantined,
+            reread_bytes,
+            rereads,
             free,
         } = self.store.statistics();
         let gauges = [
@@ -309,6 +311,16 @@ impl Collector for Content {
             ),
             ("store_swept_bytes", "Bytes of these", swept_bytes),
             ("store_quarantined", "Blobs that were damaged", quarantined),
+            (
+                "store_reread_bytes",
+                "Bytes of content that were read again to see whether they are right",
+                reread_bytes,
+            ),
+            (
+                "store_rereads",
+                "How often all content was read again",
+                rereads,
+            ),
         ];
         for (name, help, value) in counters {
             let column = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

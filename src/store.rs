@@ -24,6 +24,9 @@
 //! reported as absent, so that the caller fetches it again. An open [`Blob`] keeps its bytes when
 //! the blob is removed or replaced.
 //!
+//! That does not notice what rots under a file whose times stay: a [`Rereading`] does, a little at a
+//! time while the store is in use, and [`scrub`] at once while it is not.
+//!
 //! **Removing** is the work of a [`Collection`]: what the cluster needs is marked, what nothing
 //! points to is moved to `trash/` after a grace, and unlinked by the next collection.
 //!
@@ -39,6 +42,7 @@ mod garbage;
 mod live;
 mod plan;
 mod pointer;
+mod reread;
 mod scrub;
 mod survey;
 mod uses;
@@ -58,6 +62,7 @@ pub use garbage::{Collection, Swept};
 pub use live::{Live, LiveSnapshot};
 pub use plan::Plan;
 pub use pointer::{Holder, TagRecord};
+pub use reread::{Reread, Rereading};
 pub use scrub::{Finding, FindingKind, Scrubbed, scrub};
 pub use uses::Hold;
 

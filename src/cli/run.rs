@@ -132,6 +132,11 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = interval)]
     gc_interval: Duration,
 
+    /// Within which time all content is read again, a little at a time, to find what has rotted on
+    /// the disk; 0s means never.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = interval_or_none)]
+    scrub_interval: Duration,
+
     /// How many bytes the content store may have before it gives up what no Snapshot needs, longest
     /// unused first; 0 means no limit.
     #[arg(long, value_name = "BYTES", default_value_t = 10 << 30)]
@@ -391,6 +396,7 @@ impl RunArguments {
             pin_images: self.pin_images,
             lenient_localization: self.lenient_localization,
             gc_interval: self.gc_interval,
+            scrub_interval: (!self.scrub_interval.is_zero()).then_some(self.scrub_interval),
             store_size_limit: (self.store_size_limit > 0).then_some(self.store_size_limit),
         })
     }
@@ -402,6 +408,14 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|interval| *interval >= Duration::from_secs(1))
         .ok_or_else(|| format!("{text:?} is not a time of a second or more, such as 90s or 5m"))
+}
+
+/// A time between two runs, or none.
+fn interval_or_none(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(none) if none.is_zero() => Ok(none),
+        _ => interval(text),
+    }
 }
 
 /// An address to listen on; without a host, on all of them.

@@ -57,6 +57,8 @@ pub struct Settings {
     pub lenient_localization: bool,
     /// How often garbage is collected.
     pub gc_interval: Duration,
+    /// Within which time all content of the store is read again, if it is.
+    pub scrub_interval: Option<Duration>,
     /// How many bytes the content store may have before it gives up what no Snapshot needs.
     pub store_size_limit: Option<u64>,
 }

@@ -25,7 +25,7 @@ const PAGE: u32 = 500;
 
 /// What keeps a collection from its end; the next one begins anew.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("failed to list {kind}")]
     List {
         kind: String,
@@ -92,7 +92,7 @@ async fn plan(
     .await
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> store::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)

@@ -75,6 +75,11 @@ impl WorkHealth {
         oldest.is_some_and(|begun| now.duration_since(begun) > self.limit + OVERTIME)
     }
 
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.begun().is_empty()
+    }
+
     fn begun(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }

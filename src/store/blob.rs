@@ -15,7 +15,7 @@ use super::uses::Used;
 use super::{Error, HashMap, Result, Store, VERIFYING_SHARDS};
 
 /// How much of a blob is in memory while it is hashed.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// Where blobs lie that were swept, until the next sweep.
 pub(super) const TRASH: &str = "trash";

@@ -16,6 +16,8 @@ pub(super) struct Counts {
     swept_blobs: AtomicU64,
     swept_bytes: AtomicU64,
     quarantined: AtomicU64,
+    reread_bytes: AtomicU64,
+    rereads: AtomicU64,
 }
 
 /// What a store has counted.
@@ -35,6 +37,10 @@ pub struct Statistics {
     pub swept_bytes: u64,
     /// The damaged blobs that were set aside since the start.
     pub quarantined: u64,
+    /// The bytes of content that were read again since the start, to see whether they are right.
+    pub reread_bytes: u64,
+    /// How often all content was read again.
+    pub rereads: u64,
     /// The bytes that can still be written, where the file system tells.
     pub free: Option<u64>,
 }
@@ -58,6 +64,12 @@ impl Counts {
     pub(super) fn quarantined(&self) {
         self.quarantined.fetch_add(1, Ordering::Relaxed);
     }
+
+    pub(super) fn reread(&self, bytes: u64, is_done: bool) {
+        self.reread_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.rereads
+            .fetch_add(u64::from(is_done), Ordering::Relaxed);
+    }
 }
 
 impl Store {
@@ -73,6 +85,8 @@ impl Store {
             swept_blobs: read(&counts.swept_blobs),
             swept_bytes: read(&counts.swept_bytes),
             quarantined: read(&counts.quarantined),
+            reread_bytes: read(&counts.reread_bytes),
+            rereads: read(&counts.rereads),
             free: self.disk().free().ok(),
         }
     }

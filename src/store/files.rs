@@ -39,6 +39,9 @@ pub(super) trait Handle: Read + Write + Seek + Debug + Send + Sync {
     /// Makes the content durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// Has what the system keeps of the content in memory dropped, so that a read asks the disk.
+    fn forget_cached(&self);
+
     /// The file as the standard library has it, to read from.
     fn into_file(self: Box<Self>) -> io::Result<File>;
 }
@@ -158,6 +161,11 @@ impl Handle for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn forget_cached(&self) {
+        // Where the file system does not take the hint, the read is served from memory.
+        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
     }
 
     fn into_file(self: Box<Self>) -> io::Result<File> {

@@ -43,6 +43,14 @@ pub(super) struct Pointer {
     pub(super) is_damaged: bool,
 }
 
+/// A folder of blobs whose digests begin alike.
+#[derive(Debug)]
+pub(super) struct BlobFolder {
+    algorithm: String,
+    two: String,
+    path: PathBuf,
+}
+
 impl Survey {
     /// About how much of the disk is taken.
     pub(super) fn bytes(&self) -> u64 {
@@ -71,17 +79,43 @@ impl Store {
     /// The digests of all blobs, in their order.
     pub(super) fn blobs(&self) -> Result<Vec<Digest>> {
         let mut blobs = Vec::new();
-        for (algorithm, folder) in self.names(&self.disk().path("blobs"))? {
-            for (two, folder) in self.names(&folder)? {
-                for (hex, _) in self.names(&folder)? {
-                    // Other files are not ours.
-                    let digest = format!("{algorithm}:{hex}").parse();
-                    blobs.extend(digest.ok().filter(|_| hex.starts_with(&two)));
-                }
-            }
+        for folder in self.blob_folders()? {
+            blobs.extend(self.blobs_in(&folder)?);
         }
         blobs.sort();
         Ok(blobs)
+    }
+
+    /// The folders that blobs lie in.
+    pub(super) fn blob_folders(&self) -> Result<Vec<BlobFolder>> {
+        let mut folders = Vec::new();
+        for (algorithm, folder) in self.names(&self.disk().path("blobs"))? {
+            for (two, path) in self.names(&folder)? {
+                let algorithm = algorithm.clone();
+                folders.push(BlobFolder {
+                    algorithm,
+                    two,
+                    path,
+                });
+            }
+        }
+        Ok(folders)
+    }
+
+    /// The digests of the blobs in one folder, in their order.
+    pub(super) fn blobs_in(&self, folder: &BlobFolder) -> Result<Vec<Digest>> {
+        let BlobFolder {
+            algorithm,
+            two,
+            path,
+        } = folder;
+        let names = self.names(path)?.into_iter();
+        // Other files are not ours.
+        let digests = names.filter_map(|(hex, _)| {
+            let digest = format!("{algorithm}:{hex}").parse().ok()?;
+            hex.starts_with(two).then_some(digest)
+        });
+        Ok(digests.collect())
     }
 
     fn survey_blobs(&self, survey: &mut Survey) -> Result<()> {

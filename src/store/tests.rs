@@ -14,6 +14,7 @@ use super::*;
 mod crashes;
 mod garbage;
 mod model;
+mod reread;
 mod simulated;
 mod stress;
 

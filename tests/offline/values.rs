@@ -122,6 +122,7 @@ fn wrong_values() -> Vec<(&'static str, Value)> {
         ("/args", json!("--log-level=debug")),
         ("/args", json!(["log-level=debug"])),
         ("/data/sizeLimit", json!("ten")),
+        ("/data/scrubInterval", json!("daily")),
         ("/imagePullSecrets", json!(["registry-credentials"])),
         ("/podAnnotations", json!({"number": 1})),
         ("/resources", json!({"cpu": 1})),

@@ -182,7 +182,7 @@ impl Run {
             .unwrap()
             .damaged
             .insert(digest.to_string());
-        self.files.rot(&store.blob_path(&digest));
+        self.files.overwrite(&store.blob_path(&digest));
         assert!(store.open_blob(&digest)?.is_none(), "served damaged bytes");
         self.publish(store, "two", "1", "content of the second")?;
         self.promised.lock().unwrap().damaged.clear();

@@ -300,6 +300,8 @@ fn statistics_tell_what_was_seen_and_swept() {
         swept_blobs,
         swept_bytes,
         quarantined,
+        reread_bytes,
+        rereads,
         free,
     } = store.statistics();
     assert_eq!(
@@ -309,6 +311,7 @@ fn statistics_tell_what_was_seen_and_swept() {
     assert_eq!(limit, None);
     // Three blobs and a tag, a block each.
     assert_eq!((bytes, quarantined), (4 * 4096, 0));
+    assert_eq!((reread_bytes, rereads), (0, 0));
     assert!(free.unwrap() > 0);
 }
 
