@@ -238,7 +238,8 @@ impl Controllers {
         if let Some(endpoint) = self.endpoint {
             let client = context.client.clone();
             let (claim, probe) = (claim.clone(), probe.clone());
-            tasks.spawn(endpoint.run(client, deployers, claim, probe, shutdown.clone()));
+            let told = (deployers, caches.authority_secrets.clone());
+            tasks.spawn(endpoint.run(client, told, claim, probe, shutdown.clone()));
         } else {
             probe.registry(None);
         }

@@ -2,8 +2,8 @@
 //! made and changed there, and handed to the server and to the namespaces that pull.
 //!
 //! The order of a change is always the same. The Secret is written first, by who wins the race.
-//! Then every namespace that pulls is told whom to trust besides, and only after a while is the
-//! new certificate shown; passwords of the key before stay good until the next change. So nobody
+//! Then every namespace that pulls is told whom to trust besides, and only after a while, and once
+//! all have been told, is the new certificate shown; passwords of the key before stay good until the next change. So nobody
 //! who has read the old state fails while the new one spreads.
 
 mod keys;
@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use super::Probe;
 use super::lease::Claim;
+use super::tenant::is_ours;
 use super::triggers::Queue;
 use crate::api::FluxDeployer;
 use crate::chain::chain;
@@ -35,7 +36,7 @@ use crate::serve::pull::{NoRandomness, PullKeys};
 use crate::snapshot::Repository;
 
 use keys::advance_keys;
-use turn::{Tls, advance_certificate};
+use turn::{Tls, advance_certificate, has_all};
 
 pub(super) use told::Told;
 
@@ -129,6 +130,9 @@ pub(super) struct Endpoint {
     state: Mutex<State>,
 }
 
+/// All deployers, and how they are woken.
+type Deployers = (Cache<FluxDeployer>, Queue<FluxDeployer>);
+
 #[derive(Default)]
 struct State {
     tls: Tls,
@@ -168,11 +172,11 @@ impl Endpoint {
 
     /// Keeps the Secrets until `shutdown`, and writes them only while `claim` holds. `probe` hears
     /// what is wrong, or that nothing is; `deployers` are woken when there is something to tell
-    /// their namespaces.
+    /// their namespaces, and `tenants` shows what these have been told.
     pub(super) async fn run(
         self: Arc<Self>,
         client: Client,
-        deployers: (Cache<FluxDeployer>, Queue<FluxDeployer>),
+        (deployers, tenants): (Deployers, Cache<Secret>),
         mut claim: Claim,
         probe: impl Probe,
         shutdown: CancellationToken,
@@ -185,7 +189,7 @@ impl Endpoint {
         let mut problem = None;
         loop {
             let leads = claim.holds();
-            let pause = match self.look(&api, leads).await {
+            let pause = match self.look(&api, leads, &tenants).await {
                 Ok(pause) => {
                     problem = None;
                     pause
@@ -216,7 +220,12 @@ impl Endpoint {
     }
 
     /// Reads both Secrets, writes what is due, and gives the time until the next look.
-    async fn look(&self, api: &Api<Secret>, leads: bool) -> Result<Duration, Error> {
+    async fn look(
+        &self,
+        api: &Api<Secret>,
+        leads: bool,
+        tenants: &Cache<Secret>,
+    ) -> Result<Duration, Error> {
         let now = SystemTime::now();
         let key_turn = self.look_at_keys(api, leads, now).await?;
         let certificate_turn = self.look_at_certificate(api, leads, now).await?;
@@ -226,7 +235,11 @@ impl Endpoint {
             .fold(LONGEST_PAUSE, Duration::min)
             .max(Duration::from_secs(1));
         let mut state = self.state();
-        if state.tls.take_turn(Instant::now())
+        let is_known = |authorities: &str| {
+            let secrets = tenants.state();
+            secrets.iter().all(|secret| knows(secret, authorities))
+        };
+        if state.tls.take_turn(Instant::now(), is_known)
             && let Some(shown) = state.tls.shown()
         {
             self.access.show(&shown.certificate);
@@ -318,7 +331,7 @@ impl Endpoint {
     }
 
     /// Wakes all deployers if there is something new to tell their namespaces.
-    fn hand_out(&self, (deployers, queue): &(Cache<FluxDeployer>, Queue<FluxDeployer>)) {
+    fn hand_out(&self, (deployers, queue): &Deployers) {
         let mut state = self.state();
         let Some(keys) = state.keys.clone().filter(|_| state.tls.shown().is_some()) else {
             return;
@@ -352,4 +365,12 @@ impl Endpoint {
             source: Box::new(source),
         }
     }
+}
+
+/// Whether a namespace has been told of `authorities`. What somebody else has put there is not
+/// waited for.
+fn knows(secret: &Secret, authorities: &str) -> bool {
+    let told = secret.data.as_ref().and_then(|data| data.get("ca.crt"));
+    let told = told.map(|told| String::from_utf8_lossy(&told.0));
+    !is_ours(secret) || told.is_some_and(|told| has_all(&told, authorities))
 }

@@ -94,6 +94,16 @@ fn secrets(deployer: &FluxDeployer, address: &str, handout: &Handout) -> Vec<Sec
     secrets
 }
 
+/// Whether a Secret was made for a deployer.
+pub(super) fn is_ours(secret: &Secret) -> bool {
+    let kind = FluxDeployer::kind(&());
+    let group = FluxDeployer::group(&());
+    secret
+        .owner_references()
+        .iter()
+        .any(|owner| owner.kind == kind && owner.api_version.split('/').next() == Some(&*group))
+}
+
 /// Writes one Secret for one of its owners.
 struct Writer<'a> {
     api: Api<Secret>,
@@ -120,14 +130,8 @@ impl Writer<'_> {
 
     /// Applies over what is there, if it was made for a deployer.
     async fn apply_over(&self, seen: &Secret) -> Result<Secret, Error> {
-        let kind = FluxDeployer::kind(&());
-        let group = FluxDeployer::group(&());
-        let owners = seen.owner_references();
-        let is_ours = owners.iter().any(|owner| {
-            owner.kind == kind && owner.api_version.split('/').next() == Some(&*group)
-        });
-        if !is_ours {
-            let owner = owners.first().map_or_else(
+        if !is_ours(seen) {
+            let owner = seen.owner_references().first().map_or_else(
                 || "nobody that this controller knows".to_owned(),
                 |owner| format!("{} {:?}", owner.kind, owner.name),
             );

@@ -143,14 +143,33 @@ fn union(one: &str, other: &str) -> String {
     all
 }
 
+/// Whether all certificates of `authorities` are in `text`.
+pub(super) fn has_all(text: &str, authorities: &str) -> bool {
+    let mut certificates = authorities.split_inclusive(PEM_END);
+    certificates.all(|certificate| text.contains(certificate.trim()))
+}
+
 /// The certificate that is shown, and the one that will be.
 #[derive(Debug, Default)]
 pub(super) struct Tls {
     shown: Option<Loaded>,
-    next: Option<(Loaded, Instant)>,
+    next: Option<Next>,
     /// Whether the server has been given the one that is shown.
     is_told: bool,
 }
+
+/// A certificate that will be shown.
+#[derive(Debug)]
+struct Next {
+    loaded: Loaded,
+    /// When its authority has had the time to spread.
+    due: Instant,
+    /// Whether those who have not been told of it are waited for.
+    waits: bool,
+}
+
+/// How often is looked whether all know a new authority, once its time to spread is over.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Tls {
     /// Takes note of what the Secret holds. It is shown once its authority has had the time to
@@ -166,7 +185,7 @@ impl Tls {
         } else if self
             .next
             .as_ref()
-            .is_none_or(|(next, _)| next.digest != loaded.digest)
+            .is_none_or(|next| next.loaded.digest != loaded.digest)
         {
             let is_useless =
                 shown.certificate.expires() <= SystemTime::now() || !shown.certificate.is_for(host);
@@ -175,21 +194,34 @@ impl Tls {
             } else {
                 loaded.lead
             };
-            self.next = Some((loaded, now + lead));
+            self.next = Some(Next {
+                loaded,
+                due: now + lead,
+                waits: !is_useless,
+            });
         }
     }
 
     /// Whether this is what is shown or will be.
     pub(super) fn knows(&self, loaded: &Loaded) -> bool {
-        let next = self.next.as_ref().map(|(next, _)| next);
+        let next = self.next.as_ref().map(|next| &next.loaded);
         let mut known = self.shown.iter().chain(next);
         known.any(|known| known.digest == loaded.digest)
     }
 
-    /// Goes on to the next certificate where it is due. Whether the server has to be told.
-    pub(super) fn take_turn(&mut self, now: Instant) -> bool {
-        if let Some((next, _)) = self.next.take_if(|(_, due)| *due <= now) {
-            self.shown = Some(next);
+    /// Goes on to the next certificate where it is due, and `is_known` says of its authorities that
+    /// all who pull have been told of them. Nobody is waited for once what is shown has expired.
+    /// Whether the server has to be told.
+    pub(super) fn take_turn(&mut self, now: Instant, is_known: impl Fn(&str) -> bool) -> bool {
+        let shown = self.shown.as_ref();
+        let has_expired =
+            shown.is_none_or(|shown| shown.certificate.expires() <= SystemTime::now());
+        let may_turn = |next: &mut Next| {
+            let waits = next.waits && !has_expired;
+            next.due <= now && (!waits || is_known(&next.loaded.authorities))
+        };
+        if let Some(next) = self.next.take_if(may_turn) {
+            self.shown = Some(next.loaded);
             self.is_told = false;
         }
         let is_news = self.shown.is_some() && !self.is_told;
@@ -199,8 +231,9 @@ impl Tls {
 
     /// The time until the next turn, if there is one ahead.
     pub(super) fn next_turn(&self, now: Instant) -> Option<Duration> {
-        let (_, due) = self.next.as_ref()?;
-        Some(due.saturating_duration_since(now))
+        let due = self.next.as_ref()?.due;
+        let left = due.saturating_duration_since(now);
+        Some(if left.is_zero() { LOOK } else { left })
     }
 
     /// What is shown.
@@ -213,7 +246,7 @@ impl Tls {
         let next = self
             .next
             .as_ref()
-            .map(|(next, _)| next.authorities.as_str());
+            .map(|next| next.loaded.authorities.as_str());
         let shown = self.shown.as_ref().map(|shown| shown.authorities.as_str());
         union(next.unwrap_or_default(), shown.unwrap_or_default())
     }

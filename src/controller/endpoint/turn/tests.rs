@@ -100,6 +100,45 @@ fn certificate_of_somebody_else_is_used_and_never_written() {
     );
 }
 
+/// All who pull know.
+fn told(_: &str) -> bool {
+    true
+}
+
+#[test]
+fn f13_new_certificate_waits_until_all_have_its_authority_or_the_old_one_has_expired() {
+    let (now, clock) = (SystemTime::now(), Instant::now());
+    for (begun, has_expired) in [(now - LIFE / 2, false), (now - LIFE * 2, true)] {
+        let (first, step) = advance(None, "", begun);
+        let (second, _) = advance(Some(written(step)), "", begun + LIFE);
+        let mut tls = Tls::default();
+        tls.see(first.clone(), HOST, clock);
+        tls.take_turn(clock, told);
+        tls.see(second.clone(), HOST, clock);
+        let late = clock + LEAD * 10;
+        let turns = tls.take_turn(late, |authorities| {
+            assert_eq!(authorities, second.authorities);
+            false
+        });
+        assert_eq!(turns, has_expired);
+        if !has_expired {
+            assert_eq!(tls.next_turn(late), Some(LOOK), "it is looked again");
+            assert!(tls.take_turn(late, told));
+        }
+        assert_eq!(tls.shown().unwrap().digest, second.digest);
+    }
+}
+
+#[test]
+fn all_of_several_authorities_have_to_be_there() {
+    let now = SystemTime::now();
+    let (first, step) = advance(None, "", now);
+    let (second, _) = advance(Some(written(step)), "", now + LIFE);
+    assert!(has_all(&second.authorities, &first.authorities));
+    assert!(has_all(&second.authorities, &second.authorities));
+    assert!(!has_all(&first.authorities, &second.authorities));
+}
+
 #[test]
 fn f13_authority_spreads_before_the_new_certificate_is_shown() {
     let (now, clock) = (SystemTime::now(), Instant::now());
@@ -107,17 +146,17 @@ fn f13_authority_spreads_before_the_new_certificate_is_shown() {
     let (second, _) = advance(Some(written(step)), "", now + LIFE);
     let mut tls = Tls::default();
     tls.see(first.clone(), HOST, clock);
-    assert!(tls.take_turn(clock));
-    assert!(!tls.take_turn(clock), "the server knows it already");
+    assert!(tls.take_turn(clock, told));
+    assert!(!tls.take_turn(clock, told), "the server knows it already");
 
     tls.see(second.clone(), HOST, clock);
     tls.see(second.clone(), HOST, clock + LEAD / 2);
-    assert!(!tls.take_turn(clock + LEAD / 2));
+    assert!(!tls.take_turn(clock + LEAD / 2, told));
     assert_eq!(tls.shown().unwrap().digest, first.digest);
     assert_eq!(certificates_in(&tls.authorities()), 2);
     assert_eq!(tls.next_turn(clock), Some(LEAD));
 
-    assert!(tls.take_turn(clock + LEAD));
+    assert!(tls.take_turn(clock + LEAD, told));
     assert_eq!(tls.shown().unwrap().digest, second.digest);
     assert_eq!(tls.next_turn(clock), None);
     assert!(tls.authorities().contains(first.authorities.trim()));
@@ -130,9 +169,9 @@ fn useless_certificate_is_replaced_at_once() {
     let mut tls = Tls::default();
     let (old, _) = advance(None, "", now - LIFE * 2);
     tls.see(old, HOST, clock);
-    tls.take_turn(clock);
+    tls.take_turn(clock, told);
     let (new, _) = advance(None, "", now);
     tls.see(new.clone(), HOST, clock);
-    assert!(tls.take_turn(clock));
+    assert!(tls.take_turn(clock, told));
     assert_eq!(tls.shown().unwrap().digest, new.digest);
 }
