@@ -4,12 +4,9 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use ocm_controller::chain::chain;
 use ocm_controller::oci::{Digest, Tag};
@@ -17,6 +14,7 @@ use ocm_controller::snapshot::Repository;
 use ocm_controller::store::{Store, TagRecord};
 
 use crate::pod;
+use crate::running::{Running, program};
 
 /// Names the folder to the process that runs in the namespace.
 const DISK: &str = "OCM_CONTROLLER_TEST_DISK";
@@ -198,80 +196,15 @@ fn f32_disk_without_room_for_further_files_tears_nothing_and_heals() {
     kept.assert_whole(&folder);
 }
 
-/// Says what /readyz answers, once the program listens.
-fn ready(address: &str) -> Option<String> {
-    let mut socket = TcpStream::connect(address).ok()?;
-    let request = "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    socket.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
-
-/// Waits until what /readyz says of the store is as wanted.
-fn await_store(address: &str, is_wanted: impl Fn(Option<&str>) -> bool) {
-    let end = Instant::now() + Duration::from_secs(90);
-    loop {
-        let answer = ready(address);
-        let line = answer
-            .as_deref()
-            .and_then(|answer| answer.lines().find(|line| line.starts_with("store: ")));
-        if answer.is_some() && is_wanted(line) {
-            return;
-        }
-        assert!(Instant::now() < end, "{answer:?}");
-        sleep(Duration::from_millis(100));
-    }
-}
-
-/// A program that is ended with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// An address that nobody listens on.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 #[test]
 fn f34_read_only_data_folder_makes_the_program_not_ready_with_the_reason_and_heals() {
-    let folder = tempfile::tempdir().unwrap();
-    let kubeconfig = folder.path().join("kubeconfig");
-    // Nobody answers there; what is asked here does not wait for the API server.
-    let server = free_address();
-    let text = format!(
-        "{{apiVersion: v1, kind: Config, current-context: c, users: [{{name: u, user: {{}}}}], \
-         clusters: [{{name: k, cluster: {{server: 'https://{server}'}}}}], \
-         contexts: [{{name: c, context: {{cluster: k, user: u}}}}]}}"
-    );
-    fs::write(&kubeconfig, text).unwrap();
-    let data = folder.path().join("data");
-    fs::create_dir(&data).unwrap();
-    let probes = free_address();
-    let program = Path::new(env!("CARGO_BIN_EXE_ocm-controller"));
-    let child = with_disk("size=8m,ro", &data, program)
-        .arg("run")
-        .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .arg(format!("--data-dir={}", data.display()))
-        .arg(format!("--health-probe-bind-address={probes}"))
-        .arg(format!("--metrics-bind-address={}", free_address()))
-        .arg(format!("--registry-listen={}", free_address()))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let running = Running(child);
-    let namespace = format!("--mount=/proc/{}/ns/mnt", running.0.id());
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let running = Running::start(with_disk("size=8m,ro", data, program()), data);
+    let namespace = format!("--mount=/proc/{}/ns/mnt", running.id());
     let there = |command: &[&str]| {
         let mut done = Command::new("nsenter");
-        let done = done.arg(&namespace).args(command).arg(&data).status();
+        let done = done.arg(&namespace).args(command).arg(data).status();
         assert!(done.unwrap().success(), "{command:?}");
     };
     let says_so = |line: Option<&str>| {
@@ -279,12 +212,12 @@ fn f34_read_only_data_folder_makes_the_program_not_ready_with_the_reason_and_hea
             line.contains("mount the volume of --data-dir writable: Read-only file system")
         })
     };
-    await_store(&probes, says_so);
+    running.await_store(says_so);
     there(&["mount", "-o", "remount,rw"]);
-    await_store(&probes, |line| line.is_none());
+    running.await_store(|line| line.is_none());
     // Over what is open for writing; a disk that fails is made read-only in the same way.
     there(&["mount", "-t", "tmpfs", "-o", "ro", "over"]);
-    await_store(&probes, says_so);
+    running.await_store(says_so);
     there(&["umount"]);
-    await_store(&probes, |line| line.is_none());
+    running.await_store(|line| line.is_none());
 }

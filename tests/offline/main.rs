@@ -28,6 +28,7 @@ mod image;
 mod installation;
 mod manifests;
 mod monitoring;
+mod running;
 mod scrub;
 mod security;
 mod values;

@@ -323,7 +323,7 @@ async fn b82_rustsec_2022_0055_body_of_a_write_is_not_read() {
 }
 
 #[tokio::test]
-async fn shutdown_lets_a_running_answer_end_and_takes_no_new_one() {
+async fn f30_shutdown_lets_a_running_answer_end_and_takes_no_new_one() {
     let (started, mut has_started) = tokio::sync::mpsc::channel::<()>(1);
     let slow = get(async move || {
         let _ = started.send(()).await;
