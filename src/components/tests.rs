@@ -11,7 +11,7 @@ use crate::ocm::signature::Verified;
 use crate::ocm::signature::tests::{ALICE, signer};
 use crate::ocm::{Accepted, Resource};
 use crate::registry::tests::server::{Reply, Server, Then, plain_manifest, settings};
-use crate::registry::{Class, Transport};
+use crate::registry::{self, Class, Transport};
 
 /// What is at the place of the image.
 const SIGNED: &str = "d3185f0fd842aa87a446453958f2bbb1446f04307c727c82b13cb9f1bc88d24f";
