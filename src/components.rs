@@ -11,6 +11,7 @@ mod content;
 mod error;
 mod guarded;
 mod kept;
+mod outside;
 mod reader;
 mod recompute;
 mod signed;
@@ -109,7 +110,7 @@ impl Components {
     pub async fn versions(&self, place: &Place, name: &ComponentName) -> Result<Vec<Version>> {
         let home = self.home(place, name)?;
         let listed = home.artifacts.tags(&home.name).await;
-        let tags = listed.map_err(|source| Error::ListVersions {
+        let tags = listed.map_err(|source| component::Error::ListVersions {
             component: name.clone(),
             source,
         })?;
@@ -126,7 +127,7 @@ impl Components {
         let home = self.home(place, name)?;
         let tag = Reference::Tag(version.tag().clone());
         let resolved = home.artifacts.resolve(&home.name, &tag).await;
-        let resolved = resolved.map_err(|source| Error::read(name, version, source))?;
+        let resolved = resolved.map_err(|source| component::Error::read(name, version, source))?;
         Ok(resolved.digest)
     }
 
@@ -157,7 +158,7 @@ impl Components {
 
     /// Reads everything that `root` refers to, the root first, in the order in which it is reached.
     pub async fn closure(&self, place: &Place, root: ReadComponent) -> Result<Vec<Resolved>> {
-        let malformed = |source| Error::FollowReferences { source };
+        let malformed = |source| component::Error::FollowReferences { source };
         let mut walk = Walk::new(root.descriptor.clone());
         let mut resolved = vec![Resolved {
             component: root,
@@ -222,13 +223,7 @@ impl Components {
 
     /// The repository of the versions of a component.
     fn home(&self, place: &Place, name: &ComponentName) -> Result<Home> {
-        let repository = place
-            .repository
-            .component_repository(name)
-            .map_err(|source| Error::NameRepository {
-                component: name.clone(),
-                source,
-            })?;
+        let repository = component::repository(&place.repository, name)?;
         if let Some(archive) = &place.archive {
             return Ok(Home {
                 artifacts: Arc::clone(archive),

@@ -26,6 +26,7 @@ pub mod ocm;
 pub mod pipeline;
 pub mod publish;
 pub mod registry;
+pub mod remote;
 pub mod repository;
 pub mod serve;
 pub mod snapshot;

@@ -15,6 +15,7 @@ mod blob;
 pub mod component;
 mod location;
 mod registry;
+mod tree;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use archive::{Archive, ArchiveError, Form};
 pub use blob::{Blob, FileBlob, StoredBlob};
 pub use location::{ComponentReference, Location, ParseError};
 pub use registry::RegistryArtifacts;
+pub use tree::{ArtifactTree, MOST_MANIFESTS, TreeError};
 
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::registry::{BlobSource, Endpoint, Manifest, Reference, Resolved, Result};

@@ -7,6 +7,7 @@
 mod access;
 mod artifact;
 mod error;
+mod outside;
 mod progress;
 mod report;
 mod set;
@@ -35,6 +36,19 @@ pub struct Options {
     pub recursive: bool,
     /// A version at the target that has other content is replaced.
     pub overwrite: bool,
+    /// How copied images are named.
+    pub image_names: ImageNames,
+}
+
+/// How copied images are named in the component.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ImageNames {
+    /// By tag, digest or both, as the source names them: so does the successor of the reference
+    /// tool, and the guide.
+    #[default]
+    AsWritten,
+    /// By tag and digest (`name:tag@sha256:…`), as the reference tool and the Go controller do.
+    Pinned,
 }
 
 /// From where component versions come.
@@ -128,11 +142,11 @@ impl Transfer {
     }
 
     async fn versions(&self, name: &ComponentName) -> Result<Vec<Version>> {
-        let failed = |source| Error::ListVersions {
+        let failed = |source| component::Error::ListVersions {
             component: name.clone(),
             source,
         };
-        let repository = Self::repository(&self.source.place, name)?;
+        let repository = component::repository(&self.source.place, name)?;
         let tags = self.source.artifacts.tags(&repository).await;
         let mut versions = component::versions(&tags.map_err(failed)?);
         if versions.is_empty() {
@@ -149,14 +163,10 @@ impl Transfer {
     }
 
     async fn resolve(&self, name: &ComponentName, version: &Version) -> Result<crate::oci::Digest> {
-        let repository = Self::repository(&self.source.place, name)?;
+        let repository = component::repository(&self.source.place, name)?;
         let tag = Reference::Tag(version.tag().clone());
         let resolved = self.source.artifacts.resolve(&repository, &tag).await;
-        let resolved = resolved.map_err(|source| Error::Resolve {
-            component: name.clone(),
-            version: version.clone(),
-            source,
-        })?;
+        let resolved = resolved.map_err(|source| component::Error::read(name, version, source))?;
         Ok(resolved.digest)
     }
 
@@ -168,7 +178,7 @@ impl Transfer {
         version: &Version,
         digest: &crate::oci::Digest,
     ) -> Result<Vec<Read>> {
-        let malformed = |source| Error::FollowReferences { source };
+        let malformed = |source| component::Error::FollowReferences { source };
         let root = self.read(&self.source, name, version, digest).await?;
         if !self.options.recursive {
             return Ok(vec![root]);
@@ -196,7 +206,7 @@ impl Transfer {
         version: &Version,
         digest: &crate::oci::Digest,
     ) -> Result<Read> {
-        let repository = Self::repository(&source.place, name)?;
+        let repository = component::repository(&source.place, name)?;
         let wanted = Wanted {
             place: &source.place,
             repository: &repository,
@@ -208,21 +218,10 @@ impl Transfer {
             wanted: &wanted,
         };
         let read = component::read(&parts, &wanted, digest).await;
-        let (component, document) = read.map_err(|source| Error::Read { source })?;
+        let (component, document) = read?;
         Ok(Read {
             component,
             document,
-        })
-    }
-
-    fn repository(
-        place: &OcmRepository,
-        name: &ComponentName,
-    ) -> Result<crate::oci::RepositoryName> {
-        let named = place.component_repository(name);
-        named.map_err(|source| Error::NameRepository {
-            component: name.clone(),
-            source,
         })
     }
 }

@@ -24,8 +24,9 @@ pub(super) struct NetworkArguments {
     #[arg(long)]
     allow_loopback: bool,
 
-    /// A host that a registry may send us on to (redirect, token realm) although its address is
-    /// private, or although it is of another domain and gets a credential. Repeatable.
+    /// A host that a registry may send us on to (redirect, token realm) or a component may name
+    /// (helm, wget) although its address is private, or that a registry may send us on to although
+    /// it is of another domain and gets a credential. Repeatable.
     #[arg(long, value_name = "HOST")]
     trusted_host: Vec<String>,
 }

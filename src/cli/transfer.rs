@@ -13,7 +13,7 @@ use crate::repository::{
     Archive, ComponentReference, Location, RegistryArtifacts, SharedArtifacts, Target,
 };
 use crate::transfer::{
-    self, Destination, Moved, Options, Outcome, Progress, Silent, Source, Transfer,
+    self, Destination, ImageNames, Moved, Options, Outcome, Progress, Silent, Source, Transfer,
 };
 
 /// How often a terminal is told how far a transfer is.
@@ -42,6 +42,10 @@ pub(super) struct TransferArguments {
     #[arg(long, short = 'f')]
     overwrite: bool,
 
+    /// How copied images are named in the component.
+    #[arg(long, value_enum, default_value_t = Names::AsWritten)]
+    image_names: Names,
+
     /// How the moved versions are listed.
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -51,6 +55,24 @@ pub(super) struct TransferArguments {
 
     #[command(flatten)]
     network: NetworkArguments,
+}
+
+/// How copied images are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Names {
+    /// As the source names them: by tag, digest or both.
+    AsWritten,
+    /// By tag and digest.
+    Pinned,
+}
+
+impl From<Names> for ImageNames {
+    fn from(names: Names) -> Self {
+        match names {
+            Names::AsWritten => Self::AsWritten,
+            Names::Pinned => Self::Pinned,
+        }
+    }
 }
 
 /// How results are listed.
@@ -137,6 +159,7 @@ pub(super) async fn run(
             copy_resources: arguments.copy_resources,
             recursive: arguments.recursive,
             overwrite: arguments.overwrite,
+            image_names: arguments.image_names.into(),
         },
         progress: Arc::clone(&progress),
     };

@@ -1,7 +1,7 @@
 //! The content of an artifact in an OCI registry: its one piece of content, or all of it as an OCI
 //! image layout (image specification, "Image Layout") in a tar archive.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use super::{Components, Error, Place, Result};
 use crate::oci::{Algorithm, Digest};
 use crate::ocm::{BlobDescriptor, Resource};
 use crate::registry::{self, ImageManifest, Manifest, Reference};
+use crate::repository::{ArtifactTree, MOST_MANIFESTS, TreeError};
 use crate::snapshot::ContentKind;
 
 /// The configurations of container images: their layers are a file system, not content.
@@ -19,12 +20,6 @@ const IMAGE_CONFIGS: [&str; 2] = [
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 ];
-
-/// How many manifests an artifact may consist of.
-const MAX_MANIFESTS: usize = 1_000;
-
-/// How many bytes the manifests of an artifact may have together: they are held in memory.
-const MAX_HELD: usize = 16 << 20;
 
 /// How a tar archive is laid out, in bytes.
 const TAR_BLOCK: u64 = 512;
@@ -44,7 +39,7 @@ impl Components {
         if let registry::Content::Image(image) = &top.content
             && let Some(layer) = only_content(image)
         {
-            return Ok(Content::of_blobs(home, vec![blob(layer)]));
+            return Ok(Content::of_blobs(&home, vec![blob(layer)]));
         }
         self.layout(place, resource, home, top).await
     }
@@ -68,45 +63,35 @@ impl Components {
         );
         layout.add_file("index.json", index.to_string().into_bytes());
         let identity = top.digest.clone();
-        let mut pending = VecDeque::from([top]);
-        let mut manifests = 1;
-        let unsupported = || Error::UnsupportedDigest {
-            resource: resource.identity(),
+        let fetch = |digest| {
+            let (home, reference) = (&home, Reference::Digest(digest));
+            async move { self.pull(place, resource, home, &reference).await }
         };
-        let mut held = 0;
-        while let Some(manifest) = pending.pop_front() {
-            held += manifest.bytes.len();
-            match &manifest.content {
-                registry::Content::Image(image) => {
-                    for found in std::iter::once(&image.config).chain(&image.layers) {
-                        if !layout.add_blob(blob(found)) {
-                            return Err(unsupported());
-                        }
-                    }
-                }
-                registry::Content::Index(index) => {
-                    manifests += index.manifests.len();
-                    if manifests > MAX_MANIFESTS || held > MAX_HELD {
-                        let resource = resource.identity();
-                        let limit = MAX_MANIFESTS;
-                        return Err(Error::TooManyManifests { resource, limit });
-                    }
-                    for child in &index.manifests {
-                        let wanted = Reference::Digest(child.digest.clone());
-                        let pulled = self.pull(place, resource, &home, &wanted).await?;
-                        pending.push_back(pulled);
-                    }
-                }
-            }
-            if !layout.add_manifest(&manifest.digest, manifest.bytes.to_vec()) {
-                return Err(unsupported());
-            }
+        let tree = ArtifactTree::collect(top, fetch).await;
+        let tree = tree.map_err(|error| match error {
+            TreeError::Fetch(error) => error,
+            TreeError::TooLarge => Error::TooManyManifests {
+                resource: resource.identity(),
+                limit: MOST_MANIFESTS,
+            },
+        })?;
+        let mut are_named = true;
+        for found in tree.blobs() {
+            are_named &= layout.add_blob(&home, blob(found));
         }
-        Ok(Content::of_layout(home, &identity, layout.finish()))
+        for found in &tree.manifests {
+            are_named &= layout.add_manifest(&found.digest, found.bytes.to_vec());
+        }
+        if !are_named {
+            return Err(Error::UnsupportedDigest {
+                resource: resource.identity(),
+            });
+        }
+        Ok(Content::of_layout(&identity, layout.finish()))
     }
 
     /// A manifest of the artifact of `resource`.
-    async fn pull(
+    pub(super) async fn pull(
         &self,
         place: &Place,
         resource: &Resource,
@@ -136,7 +121,7 @@ fn only_content(image: &ImageManifest) -> Option<&registry::Descriptor> {
     }
 }
 
-fn blob(found: &registry::Descriptor) -> BlobDescriptor {
+pub(super) fn blob(found: &registry::Descriptor) -> BlobDescriptor {
     BlobDescriptor {
         media_type: found.media_type.clone(),
         digest: found.digest.clone(),
@@ -172,14 +157,14 @@ impl Layout {
     }
 
     /// Adds a blob; says whether its digest can be named.
-    fn add_blob(&mut self, blob: BlobDescriptor) -> bool {
+    fn add_blob(&mut self, home: &Home, blob: BlobDescriptor) -> bool {
         let Some(path) = path_of(&blob.digest) else {
             return false;
         };
         if self.seen.insert(blob.digest.clone()) {
             let size = blob.size;
             self.pieces.push(Piece::Bytes(header(&path, size)));
-            self.pieces.push(Piece::Blob(blob));
+            self.pieces.push(Piece::of(home, blob));
             self.pieces.push(Piece::Bytes(padding(size)));
         }
         true
@@ -237,7 +222,7 @@ mod tests {
             .into_iter()
             .flat_map(|piece| match piece {
                 Piece::Bytes(bytes) => bytes,
-                Piece::Blob(_) => unreachable!("there are no blobs"),
+                Piece::Blob { .. } | Piece::Remote(..) => unreachable!("there are no blobs"),
             })
             .collect();
         let limits = Limits::default();

@@ -5,9 +5,10 @@ use super::signed::{self, Terms};
 use super::{Components, Error, Place, Result, scheme};
 use crate::oci::{Digest, Hasher, ImageReference};
 use crate::ocm::{
-    Accepted, Access, BlobDescriptor, BlobLocation, ReadComponent, Resource, location,
+    Accepted, Access, BlobDescriptor, BlobLocation, OciBlob, ReadComponent, Resource, location,
 };
 use crate::registry::{self, Reference, RegistryRepository};
+use crate::remote::Remote;
 use crate::snapshot::ContentKind;
 
 /// A resource's content as it was located: fixed by digest, not yet fetched.
@@ -21,10 +22,9 @@ pub struct Content {
     pub kind: ContentKind,
 }
 
-/// Pieces from one repository; joined in this order they are the content.
+/// Pieces that, joined in this order, are the content.
 #[derive(Debug, Clone)]
 pub struct Source {
-    pub(super) home: Home,
     pub(super) pieces: Vec<Piece>,
 }
 
@@ -33,12 +33,20 @@ pub struct Source {
 pub(super) enum Piece {
     /// What is known already: what lies around blobs in an archive.
     Bytes(Vec<u8>),
-    /// A blob of the repository.
-    Blob(BlobDescriptor),
+    /// A blob of a repository.
+    Blob {
+        home: Home,
+        digest: Digest,
+        /// How many bytes it has to have, where that is known.
+        size: Option<u64>,
+    },
+    /// What is outside of registries, and the digest that it has to have.
+    Remote(Box<Remote>, Digest),
 }
 
 impl Components {
-    /// Finds where the content of `resource` is. Reads manifests, but no content.
+    /// Finds where the content of `resource` is. Reads manifests, but no content; only content
+    /// outside of registries that nobody records a digest of is fetched, to find out its digest.
     pub async fn locate(
         &self,
         place: &Place,
@@ -61,14 +69,19 @@ impl Components {
             resource: resource.identity(),
             source,
         };
-        match resource.access.typed().map_err(failed)? {
+        let access = resource.access.typed().map_err(failed)?;
+        match &access {
             Access::LocalBlob(blob) => {
                 let home = self.home(place, &component.descriptor.name)?;
-                match component.local_blob(resource, &blob).map_err(failed)? {
+                match component.local_blob(resource, blob).map_err(failed)? {
                     BlobLocation::Blobs(blobs) => {
-                        check_digest(resource, &blobs)?;
-                        terms.refuse_artifact_set(resource)?;
-                        Ok(Content::of_blobs(home, blobs))
+                        if signed::is_set(resource, &blob.media_type, &blobs) {
+                            terms.refuse_artifact_set(resource)?;
+                        } else {
+                            let digests: Vec<_> = blobs.iter().map(|blob| &blob.digest).collect();
+                            check_digest(resource, &digests)?;
+                        }
+                        Ok(Content::of_blobs(&home, blobs))
                     }
                     BlobLocation::Manifest(digest) => {
                         let wanted = Reference::Digest(digest);
@@ -84,6 +97,16 @@ impl Components {
                     (wanted, _) => wanted,
                 };
                 self.artifact(terms, place, resource, home, &wanted).await
+            }
+            Access::OciBlob(blob) => {
+                let image = location(component, resource).map_err(failed)?;
+                let home = self.home_of(place, &image, resource)?;
+                check_digest(resource, &[&blob.digest])?;
+                Ok(Content::of_blob(home, blob))
+            }
+            Access::Helm(_) | Access::Wget(_) => {
+                self.locate_outside(terms, place, component, resource, &access)
+                    .await
             }
             _ => Err(Error::UnsupportedAccess {
                 resource: resource.identity(),
@@ -116,7 +139,7 @@ impl Components {
 }
 
 impl Content {
-    pub(super) fn of_blobs(home: Home, blobs: Vec<BlobDescriptor>) -> Self {
+    pub(super) fn of_blobs(home: &Home, blobs: Vec<BlobDescriptor>) -> Self {
         let identity = match blobs.as_slice() {
             [only] => only.digest.clone(),
             several => {
@@ -127,52 +150,94 @@ impl Content {
                 hasher.finish()
             }
         };
-        let is_chart = blobs
-            .iter()
-            .any(|blob| blob.media_type == ContentKind::HelmChart.layer_media_type());
-        let kind = if is_chart {
-            ContentKind::HelmChart
-        } else {
-            ContentKind::Files
-        };
-        let pieces = blobs.into_iter().map(Piece::Blob).collect();
+        let is_chart = blobs.iter().any(|blob| is_chart(&blob.media_type));
+        let pieces = blobs.into_iter().map(|blob| Piece::of(home, blob));
         Self {
             identity,
-            source: Source { home, pieces },
-            kind,
+            source: Source {
+                pieces: pieces.collect(),
+            },
+            kind: kind(is_chart),
+        }
+    }
+
+    /// A blob whose size its access may not tell.
+    fn of_blob(home: Home, blob: &OciBlob) -> Self {
+        let piece = Piece::Blob {
+            home,
+            digest: blob.digest.clone(),
+            size: blob.size.and_then(|size| u64::try_from(size).ok()),
+        };
+        Self {
+            identity: blob.digest.clone(),
+            source: Source {
+                pieces: vec![piece],
+            },
+            kind: kind(is_chart(&blob.media_type)),
+        }
+    }
+
+    /// What has `digest` and is outside of registries.
+    pub(super) fn of_remote(remote: Remote, digest: Digest) -> Self {
+        Self {
+            identity: digest.clone(),
+            kind: remote.kind(),
+            source: Source {
+                pieces: vec![Piece::Remote(Box::new(remote), digest)],
+            },
         }
     }
 
     /// An artifact in the form of an image layout; `top` is its manifest.
-    pub(super) fn of_layout(home: Home, top: &Digest, pieces: Vec<Piece>) -> Self {
+    pub(super) fn of_layout(top: &Digest, pieces: Vec<Piece>) -> Self {
         Self {
-            identity: Digest::of(format!("image layout of {top}")),
-            source: Source { home, pieces },
+            // The number is raised when other bytes are made of the same artifact.
+            identity: Digest::of(format!("image layout 2 of {top}")),
+            source: Source { pieces },
             kind: ContentKind::Files,
         }
     }
 }
 
-/// A single local blob is what the descriptor says it is, or it is not used.
-fn check_digest(resource: &Resource, blobs: &[BlobDescriptor]) -> Result<()> {
-    let ([blob], Some(expected)) = (blobs, resource.content_digest()) else {
+impl Piece {
+    pub(super) fn of(home: &Home, blob: BlobDescriptor) -> Self {
+        Self::Blob {
+            home: home.clone(),
+            digest: blob.digest,
+            size: Some(blob.size),
+        }
+    }
+}
+
+fn is_chart(media_type: &str) -> bool {
+    media_type == ContentKind::HelmChart.layer_media_type()
+}
+
+fn kind(is_chart: bool) -> ContentKind {
+    if is_chart {
+        ContentKind::HelmChart
+    } else {
+        ContentKind::Files
+    }
+}
+
+/// A single blob is what the descriptor says it is, or it is not used.
+pub(super) fn check_digest(resource: &Resource, found: &[&Digest]) -> Result<()> {
+    let ([found], Some(expected)) = (found, resource.content_digest()) else {
         return Ok(());
     };
-    if signed::records_manifest(resource) {
-        return Ok(());
-    }
-    if blob.digest.algorithm() == expected.algorithm() && blob.digest != expected {
+    if found.algorithm() == expected.algorithm() && **found != expected {
         return Err(Error::DigestMismatch {
             resource: resource.identity(),
             expected,
-            found: blob.digest.clone(),
+            found: (*found).clone(),
         });
     }
     Ok(())
 }
 
 /// The digest of the resource's manifest, where the descriptor records that.
-fn manifest_digest(resource: &Resource) -> Option<Digest> {
+pub(super) fn manifest_digest(resource: &Resource) -> Option<Digest> {
     let spec = resource.digest.as_ref()?;
     spec.normalisation_algorithm
         .starts_with("ociArt")

@@ -1,8 +1,8 @@
 //! What keeps a component version from being read.
 
-use crate::ocm::{self, ComponentName, Identity, Version};
+use crate::ocm::{self, Identity};
 use crate::repository::component;
-use crate::{registry, store};
+use crate::{registry, remote, store};
 
 /// The result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -10,54 +10,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What keeps a component version from being read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The registry did not list the tags.
-    #[error("failed to list the versions of component {component}")]
-    ListVersions {
-        /// The component.
-        component: ComponentName,
-        /// What the registry said.
-        source: registry::Error,
-    },
-
-    /// A part of the component version cannot be pulled.
-    #[error("failed to read component {component} {version}")]
-    Read {
-        /// The component.
-        component: ComponentName,
-        /// Its version.
-        version: Version,
-        /// What the registry said.
-        source: registry::Error,
-    },
-
-    /// What was pulled is no component version.
-    #[error("component {component} {version} is malformed")]
-    Malformed {
-        /// The component.
-        component: ComponentName,
-        /// Its version.
-        version: Version,
-        /// What does not fit.
-        source: ocm::Error,
-    },
-
-    /// An index names an index.
-    #[error(
-        "component {component} {version} is malformed: an index names an index as the component's manifest"
-    )]
-    NestedIndex {
-        /// The component.
-        component: ComponentName,
-        /// Its version.
-        version: Version,
-    },
-
-    /// The references between components cannot be followed.
-    #[error("failed to follow the component's references")]
-    FollowReferences {
-        /// What does not fit.
-        source: ocm::Error,
-    },
+    /// The component version cannot be found or read.
+    #[error(transparent)]
+    Component(#[from] component::Error),
 
     /// A resource's content cannot be found by its access.
     #[error("failed to locate the content of resource {resource}")]
@@ -79,7 +34,7 @@ pub enum Error {
 
     /// A resource's access is of a type that is read but not fetched.
     #[error(
-        "resource {resource} has access type {kind:?}, which cannot be fetched: transfer the component with its resources (--copy-resources) into the registry"
+        "resource {resource} has access type {kind:?}, which is not fetched: store its content with the component or in a registry"
     )]
     UnsupportedAccess {
         /// The resource.
@@ -95,6 +50,26 @@ pub enum Error {
     UnsupportedDigest {
         /// The resource.
         resource: Identity,
+    },
+
+    /// Content outside of registries cannot be fetched.
+    #[error("failed to fetch the content of resource {resource}")]
+    Fetch {
+        /// The resource.
+        resource: Identity,
+        /// Why.
+        source: remote::Error,
+    },
+
+    /// An artifact that should be a chart is none.
+    #[error(
+        "resource {resource} is a chart by its access, and {image} has not one packed chart in it"
+    )]
+    NoChart {
+        /// The resource.
+        resource: Identity,
+        /// The artifact.
+        image: String,
     },
 
     /// An index leads to more manifests than can be one resource.
@@ -144,15 +119,6 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The component's name gives no repository name.
-    #[error("failed to name the repository of component {component}")]
-    NameRepository {
-        /// The component.
-        component: ComponentName,
-        /// What does not fit.
-        source: ocm::Error,
-    },
-
     /// The repository's address is none.
     #[error("repository {repository:?} cannot be dialled")]
     Address {
@@ -181,46 +147,5 @@ impl Error {
     /// Whether what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         registry::error_in(self).is_some_and(registry::Error::is_not_found)
-    }
-
-    pub(super) fn read(
-        component: &ComponentName,
-        version: &Version,
-        source: registry::Error,
-    ) -> Self {
-        Self::Read {
-            component: component.clone(),
-            version: version.clone(),
-            source,
-        }
-    }
-}
-
-impl From<component::Error> for Error {
-    fn from(error: component::Error) -> Self {
-        match error {
-            component::Error::Read {
-                component,
-                version,
-                source,
-            } => Self::Read {
-                component,
-                version,
-                source,
-            },
-            component::Error::Malformed {
-                component,
-                version,
-                source,
-            } => Self::Malformed {
-                component,
-                version,
-                source,
-            },
-            component::Error::NestedIndex { component, version } => {
-                Self::NestedIndex { component, version }
-            }
-            component::Error::Aborted { source } => Self::Aborted { source },
-        }
     }
 }

@@ -68,7 +68,8 @@ impl Grants {
     }
 }
 
-fn is_denied(failure: &registry::Error) -> bool {
+/// Whether we are not let in.
+pub(super) fn is_denied(failure: &registry::Error) -> bool {
     matches!(failure.class(), Class::Unauthorized | Class::Forbidden)
 }
 

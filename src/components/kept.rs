@@ -9,7 +9,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::ocm::{BlobDescriptor, MAX_MANIFEST};
 use crate::registry::{self, Manifest, Reference};
 use crate::repository::SharedArtifacts;
-use crate::repository::component::{Parts, Wanted};
+use crate::repository::component::{self, Parts, Wanted};
 
 /// A repository in a place.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub(super) struct Kept<'a> {
 
 impl Kept<'_> {
     fn failed(&self, source: registry::Error) -> Error {
-        Error::read(self.wanted.name, self.wanted.version, source)
+        component::Error::read(self.wanted.name, self.wanted.version, source).into()
     }
 }
 

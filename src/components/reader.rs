@@ -8,10 +8,10 @@ use tokio::runtime::Handle;
 use super::content::Piece;
 use super::kept::Home;
 use super::{Components, Content, Place};
-use crate::ocm::BlobDescriptor;
+use crate::oci::Digest;
 use crate::registry::BlobReader;
-use crate::snapshot::Namespace;
-use crate::store::{Holder, Store};
+use crate::repository::Blob;
+use crate::store;
 
 /// The largest blob that is kept as it was pulled, in bytes: rules are read at every reconcile,
 /// and larger content is kept in the form that is made of it.
@@ -21,10 +21,8 @@ impl Components {
     /// The bytes of `content`, for a thread that may block.
     pub fn open(&self, place: &Place, content: &Content) -> ContentReader {
         ContentReader {
-            store: self.store.clone(),
-            namespace: place.namespace.clone(),
-            holder: place.holder.clone(),
-            home: content.source.home.clone(),
+            components: self.clone(),
+            place: place.clone(),
             pending: content.source.pieces.iter().cloned().collect(),
             current: None,
             runtime: Handle::current(),
@@ -34,82 +32,99 @@ impl Components {
 
 /// The bytes of a [`Content`], checked as they flow. Reads block on the network.
 pub struct ContentReader {
-    store: Store,
-    namespace: Namespace,
-    holder: String,
-    home: Home,
+    components: Components,
+    place: Place,
     pending: VecDeque<Piece>,
     current: Option<Open>,
     runtime: Handle,
 }
 
-/// A blob that is being read.
+/// A piece that is being read.
 enum Open {
-    Kept(Cursor<Vec<u8>>),
+    Held(Cursor<Vec<u8>>),
+    Kept(store::Blob),
     Pulled(Box<BlobReader>),
 }
 
 impl Read for Open {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Kept(bytes) => bytes.read(buffer),
+            Self::Held(bytes) => bytes.read(buffer),
+            Self::Kept(blob) => blob.read(buffer),
             Self::Pulled(stream) => stream.read(buffer),
         }
     }
 }
 
 impl ContentReader {
-    fn open(&self, blob: &BlobDescriptor) -> io::Result<Open> {
-        if blob.size <= LARGEST_KEPT {
-            return self.small(blob).map(|bytes| Open::Kept(Cursor::new(bytes)));
+    fn open(&self, piece: Piece) -> io::Result<Open> {
+        match piece {
+            Piece::Bytes(bytes) => Ok(Open::Held(Cursor::new(bytes))),
+            Piece::Blob { home, digest, size } => {
+                let Home { artifacts, name } = &home;
+                let (from, is_small) = (home.to_string(), size.is_some_and(is_small));
+                if is_small && let Some(kept) = self.kept(&from, &digest)? {
+                    return Ok(Open::Kept(kept));
+                }
+                let opened = artifacts.blob(name, &digest, size);
+                let blob = self.runtime.block_on(opened).map_err(io::Error::other)?;
+                if is_small {
+                    return self.keep(&from, &digest, blob);
+                }
+                Ok(self.stream(blob))
+            }
+            Piece::Remote(remote, digest) => {
+                let from = remote.to_string();
+                if let Some(kept) = self.kept(&from, &digest)? {
+                    return Ok(Open::Kept(kept));
+                }
+                let expected = std::slice::from_ref(&digest);
+                let fetched = self.components.fetch(&self.place, &remote, expected);
+                let fetched = self.runtime.block_on(fetched).map_err(io::Error::other)?;
+                let blob = fetched.map_err(io::Error::other)?.content;
+                if blob.size().is_some_and(is_small) {
+                    return self.keep(&from, &digest, blob);
+                }
+                Ok(self.stream(blob))
+            }
         }
-        let Home { artifacts, name } = &self.home;
-        let opened = artifacts.blob(name, &blob.digest, Some(blob.size));
-        let stream = self.runtime.block_on(opened).map_err(io::Error::other)?;
-        Ok(Open::Pulled(Box::new(stream.into_reader(&self.runtime))))
     }
 
-    /// A small blob, from the store where this namespace has pulled it before.
-    fn small(&self, blob: &BlobDescriptor) -> io::Result<Vec<u8>> {
-        let (repository, digest) = (self.home.to_string(), &blob.digest);
-        let holder = Holder {
-            namespace: &self.namespace,
-            uid: &self.holder,
-            repository: &repository,
-        };
-        let is_granted = self
-            .store
-            .is_granted(holder, digest)
-            .map_err(io::Error::other)?;
-        if is_granted
-            && let Some(bytes) = self
-                .store
-                .read_small(digest, LARGEST_KEPT)
-                .map_err(io::Error::other)?
-        {
-            return Ok(bytes);
+    fn stream(&self, blob: Blob) -> Open {
+        Open::Pulled(Box::new(blob.into_reader(&self.runtime)))
+    }
+
+    /// What this namespace has pulled from there before, if the store still has it.
+    fn kept(&self, from: &str, digest: &Digest) -> io::Result<Option<store::Blob>> {
+        let store = &self.components.store;
+        let holder = self.place.holder(from);
+        let is_granted = store.is_granted(holder, digest).map_err(io::Error::other)?;
+        if !is_granted {
+            return Ok(None);
         }
+        store.open_blob(digest).map_err(io::Error::other)
+    }
+
+    /// Keeps a small blob for the next time.
+    fn keep(&self, from: &str, digest: &Digest, blob: Blob) -> io::Result<Open> {
         let limit = usize::try_from(LARGEST_KEPT).unwrap_or(usize::MAX);
-        let Home { artifacts, name } = &self.home;
-        let what = format!("{repository}@{digest}");
-        let pulled = async {
-            let opened = artifacts.blob(name, digest, Some(blob.size)).await?;
-            opened.collect(&what, limit).await
-        };
-        let bytes = self.runtime.block_on(pulled).map_err(io::Error::other)?;
-        if self
-            .store
-            .contains(digest)
-            .map_err(io::Error::other)?
-            .is_none()
-        {
-            self.store
+        let what = format!("{from}@{digest}");
+        let collected = self.runtime.block_on(blob.collect(&what, limit));
+        let bytes = collected.map_err(io::Error::other)?;
+        let store = &self.components.store;
+        if store.contains(digest).map_err(io::Error::other)?.is_none() {
+            store
                 .write_small(digest, &bytes)
                 .map_err(io::Error::other)?;
         }
-        self.store.grant(holder, digest).map_err(io::Error::other)?;
-        Ok(bytes.to_vec())
+        let holder = self.place.holder(from);
+        store.grant(holder, digest).map_err(io::Error::other)?;
+        Ok(Open::Held(Cursor::new(bytes.to_vec())))
     }
+}
+
+fn is_small(size: u64) -> bool {
+    size <= LARGEST_KEPT
 }
 
 impl Read for ContentReader {
@@ -121,11 +136,10 @@ impl Read for ContentReader {
                     count => return Ok(count),
                 }
             }
-            self.current = match self.pending.pop_front() {
-                None => return Ok(0),
-                Some(Piece::Bytes(bytes)) => Some(Open::Kept(Cursor::new(bytes))),
-                Some(Piece::Blob(blob)) => Some(self.open(&blob)?),
+            let Some(piece) = self.pending.pop_front() else {
+                return Ok(0);
             };
+            self.current = Some(self.open(piece)?);
         }
     }
 }

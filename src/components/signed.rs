@@ -93,7 +93,8 @@ impl Components {
         Ok(contents)
     }
 
-    async fn find(
+    /// The digest of what the access of `resource` leads to.
+    pub(crate) async fn find(
         &self,
         place: &Place,
         component: &ReadComponent,
@@ -127,6 +128,18 @@ impl Components {
                     algorithm,
                 )))
             }
+            Access::OciBlob(blob) if blob.digest.algorithm() == algorithm => {
+                Ok(Found::Content(blob.digest))
+            }
+            Access::OciBlob(_) => {
+                let terms = Terms::AsFound;
+                let located = self.locate_on(&terms, place, component, resource);
+                let content = located.await?;
+                self.hash(place, resource, &content, algorithm).await
+            }
+            access @ (Access::Helm(_) | Access::Wget(_)) => {
+                self.find_outside(place, resource, &access, algorithm).await
+            }
             _ => Ok(Found::Unreadable),
         }
     }
@@ -145,20 +158,22 @@ impl Components {
         };
         let home = self.home(place, &component.descriptor.name)?;
         match component.local_blob(resource, blob).map_err(failed)? {
-            BlobLocation::Blobs(blobs) if records_manifest(resource) => match blobs.as_slice() {
-                [set] if is_artifact_set(&blob.media_type) => {
-                    self.find_in_set(place, resource, home, set, algorithm)
-                        .await
+            BlobLocation::Blobs(blobs) if is_set(resource, &blob.media_type, &blobs) => {
+                match blobs.as_slice() {
+                    [set] if is_artifact_set(&blob.media_type) => {
+                        self.find_in_set(place, resource, &home, set, algorithm)
+                            .await
+                    }
+                    _ => Ok(Found::Unreadable),
                 }
-                _ => Ok(Found::Unreadable),
-            },
+            }
             BlobLocation::Blobs(blobs) => {
                 if let [only] = blobs.as_slice()
                     && only.digest.algorithm() == algorithm
                 {
                     return Ok(Found::Content(only.digest.clone()));
                 }
-                let content = Content::of_blobs(home, blobs);
+                let content = Content::of_blobs(&home, blobs);
                 self.hash(place, resource, &content, algorithm).await
             }
             BlobLocation::Manifest(digest) if digest.algorithm() == algorithm => {
@@ -182,7 +197,7 @@ impl Components {
         &self,
         place: &Place,
         resource: &Resource,
-        home: Home,
+        home: &Home,
         set: &BlobDescriptor,
         algorithm: Algorithm,
     ) -> Result<Found> {
@@ -202,7 +217,7 @@ impl Components {
         Ok(Found::Content(digest_of(&manifest, algorithm)))
     }
 
-    async fn hash(
+    pub(super) async fn hash(
         &self,
         place: &Place,
         resource: &Resource,
@@ -261,12 +276,25 @@ impl Terms {
     /// content.
     pub(super) fn refuse_artifact_set(&self, resource: &Resource) -> Result<()> {
         match self {
-            Self::Signed(_) if records_manifest(resource) => Err(unsigned(
+            Self::Signed(_) => Err(unsigned(
                 resource,
                 "the digest is that of a manifest inside the blob; transfer the component with \
                  its resources as OCI artifacts",
             )),
-            Self::Signed(_) | Self::AsFound => Ok(()),
+            Self::AsFound => Ok(()),
+        }
+    }
+
+    /// A tag leads to a blob by SHA-256, which a digest by SHA-512 says nothing of before it is
+    /// read.
+    pub(super) fn refuse_other_algorithm(&self, resource: &Resource) -> Result<()> {
+        match self {
+            Self::Signed(_) => Err(unsigned(
+                resource,
+                "its digest is recorded by SHA-512, and a tag says where it is; transfer the \
+                 component with its resources",
+            )),
+            Self::AsFound => Ok(()),
         }
     }
 
@@ -294,13 +322,28 @@ fn unsigned(resource: &Resource, problem: &'static str) -> Error {
     }
 }
 
+/// Whether the recorded digest is that of the artifact that is packed in the one blob, and not that
+/// of the blob. Writers do not agree on the name of such a digest: the successor of the reference
+/// tool calls it as that of any blob.
+pub(super) fn is_set(resource: &Resource, media_type: &str, blobs: &[BlobDescriptor]) -> bool {
+    let [set] = blobs else {
+        return records_manifest(resource);
+    };
+    let recorded = resource.content_digest();
+    records_manifest(resource)
+        || is_artifact_set(media_type)
+            && recorded.is_some_and(|recorded| {
+                recorded.algorithm() == set.digest.algorithm() && recorded != set.digest
+            })
+}
+
 /// Whether the recorded digest is that of a manifest and not of the bytes that are delivered.
 pub(super) fn records_manifest(resource: &Resource) -> bool {
     let spec = resource.digest.as_ref();
     spec.is_some_and(|spec| spec.normalisation_algorithm.starts_with("ociArt"))
 }
 
-fn digest_of(manifest: &Manifest, algorithm: Algorithm) -> Digest {
+pub(super) fn digest_of(manifest: &Manifest, algorithm: Algorithm) -> Digest {
     if manifest.digest.algorithm() == algorithm {
         return manifest.digest.clone();
     }
@@ -367,9 +410,7 @@ mod tests {
                 "{resource:?}"
             );
         }
-        let recorded = resource("genericBlobDigest/v1", "SHA-256", &hex);
-        let terms = signed(&recorded).unwrap();
-        terms.refuse_artifact_set(&recorded).unwrap();
+        signed(&resource("genericBlobDigest/v1", "SHA-256", &hex)).unwrap();
         let packed = resource("ociArtifactDigest/v1", "SHA-256", &hex);
         as_found(&packed).refuse_artifact_set(&packed).unwrap();
         let terms = signed(&packed).unwrap();

@@ -43,7 +43,11 @@ impl Error {
     }
 }
 
-/// Publishes `layer` as the result of `owner`; gives the name of its Snapshot.
+/// The identity key by which a chart's tag can be set.
+const CHART_VERSION: &str = "chartVersion";
+
+/// Publishes `layer` as the result of `owner`; gives the name of its Snapshot. A chart is tagged by
+/// its own version, which is where Helm and Flux look for it, and everything else by `version`.
 pub(super) async fn publish<K>(
     context: &Context,
     owner: &K,
@@ -62,16 +66,23 @@ where
         .map_or_else(|| snapshot_name(&owner.name_any(), &uid), str::to_owned);
     let repository =
         Repository::new(&namespace, &name).map_err(|source| Error::NameRepository { source })?;
+    let publish = |source| Error::Publish { source };
+    let chart_version = context.pipeline.chart_version(layer).await;
+    let tag = match (chart_version.map_err(publish)?, identity.get(CHART_VERSION)) {
+        (Some(_), Some(said)) => said.clone(),
+        (Some(own), None) => own,
+        (None, _) => version.to_owned(),
+    };
     context
         .pipeline
-        .publish(repository, tag_for(version), layer, uid)
+        .publish(repository, tag_for(&tag), layer, uid)
         .await
-        .map_err(|source| Error::Publish { source })?;
+        .map_err(publish)?;
     let kind = ApiResource::erase::<Snapshot>(&());
     let mut object = DynamicObject::new(&name, &kind).data(json!({"spec": {
         "identity": identity,
         "digest": layer.digest,
-        "tag": version,
+        "tag": tag,
     }}));
     object.metadata = ObjectMeta {
         owner_references: Some(vec![controller_reference(owner)]),

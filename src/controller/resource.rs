@@ -216,7 +216,7 @@ fn other_version(is_other: bool, wanted: &ResourceReference, found: &str) -> Vec
     };
     let message = format!(
         "resource {:?} has version {found}, not {asked:?} as sourceRef.resourceRef.version says; it \
-         is taken all the same, and published under the tag {asked:?}",
+         is taken all the same",
         wanted.name
     );
     vec![Note {

@@ -62,6 +62,20 @@ impl Pipeline {
         name_in(self.chart_metadata(digest).await?.as_bytes())
     }
 
+    /// The version of the chart that `layer` is, if it is one.
+    pub async fn chart_version(&self, layer: &Layer) -> Result<Option<String>> {
+        #[derive(Deserialize)]
+        struct Metadata {
+            version: String,
+        }
+        if !layer.is_chart {
+            return Ok(None);
+        }
+        let metadata = self.chart_metadata(&layer.digest).await?;
+        let metadata: Metadata = serde_yaml::from_str(&metadata).map_err(|_| Error::NoChart)?;
+        Ok(Some(metadata.version))
+    }
+
     /// The Chart.yaml of the packed chart in the layer `digest`.
     pub(super) async fn chart_metadata(&self, digest: &Digest) -> Result<String> {
         let (limits, digest) = (self.limits.clone(), digest.clone());

@@ -44,8 +44,8 @@ pub enum Error {
     #[error("expected one file, found none or several: name a resource that is a single text")]
     NotOneFile,
 
-    /// A chart has no Chart.yaml in its folder, or that one no name.
-    #[error("the chart has no Chart.yaml with a name that a folder can have")]
+    /// A chart has no Chart.yaml in its folder, or that one no name or version.
+    #[error("the chart has no Chart.yaml with a version and a name that a folder can have")]
     NoChart,
 
     /// A packed chart has no usable Chart.yaml.

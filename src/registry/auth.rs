@@ -205,13 +205,15 @@ impl Authenticator {
             method,
             url,
             headers,
+            own_headers: HeaderMap::new(),
             authorization: self.credential.basic(),
             body: request_body,
             // Asking again for a token changes nothing at the server, also by POST.
             repeatable: true,
+            redirects: true,
             patience: Duration::ZERO,
             roots: self.credential.roots(),
-            home,
+            home: Some(home),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Blobs as streams that check themselves.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::stream::BoxStream;
@@ -9,16 +8,16 @@ use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use url::Url;
 
 use super::answer::unwanted;
 use super::body::Body;
 use super::client::Client;
 use super::counters::RequestKind;
+use super::download::Download;
 use super::failure::Failure;
 use super::manifest::check_encoding;
-use super::origin::{check_url, without_query};
-use super::transport::{Request, Response, Transport};
+use super::origin::without_query;
+use super::transport::{Response, Transport};
 use super::{Class, Error, Result};
 use crate::oci::{Digest, Hasher, RepositoryName};
 
@@ -30,10 +29,11 @@ pub(super) enum Source {
     Repository {
         client: Client,
         repository: RepositoryName,
+        digest: Digest,
     },
     Url {
         transport: Transport,
-        url: Url,
+        download: Box<Download>,
     },
 }
 
@@ -45,44 +45,60 @@ impl Source {
         }
     }
 
-    fn described(&self, digest: &Digest) -> String {
+    fn described(&self) -> String {
         match self {
-            Self::Repository { client, repository } => {
-                format!("{}@{digest}", client.name(repository))
-            }
-            Self::Url { url, .. } => without_query(url),
+            Self::Repository {
+                client,
+                repository,
+                digest,
+            } => format!("{}@{digest}", client.name(repository)),
+            Self::Url { download, .. } => without_query(download.url()),
         }
     }
 
-    async fn get(&self, digest: &Digest, headers: HeaderMap) -> Result<Response, Failure> {
+    /// Whether a broken answer can be taken up by a second request.
+    fn is_repeatable(&self) -> bool {
         match self {
-            Self::Repository { client, repository } => {
+            Self::Repository { .. } => true,
+            Self::Url { download, .. } => download.is_repeatable(),
+        }
+    }
+
+    /// A page for people (a login, an explanation) where content was asked for is no content.
+    fn check_media_type(&self, served: Option<&str>) -> Result<(), Failure> {
+        match self {
+            Self::Url { download, .. }
+                if served == Some("text/html") && !download.accepts_pages() =>
+            {
+                Err(Failure::invalid(
+                    "a web page (text/html) came where content was asked for",
+                ))
+            }
+            Self::Url { .. } | Self::Repository { .. } => Ok(()),
+        }
+    }
+
+    async fn get(&self, headers: HeaderMap) -> Result<Response, Failure> {
+        match self {
+            Self::Repository {
+                client,
+                repository,
+                digest,
+            } => {
                 let path = format!("blobs/{digest}");
                 client
                     .request(RequestKind::Blob, Method::GET, repository, &path, headers)
                     .await
             }
-            Self::Url { transport, url } => {
-                check_url(url)?;
-                let request = Request {
-                    kind: RequestKind::Artifact,
-                    method: Method::GET,
-                    url: url.clone(),
-                    headers,
-                    authorization: None,
-                    body: Bytes::new(),
-                    repeatable: false,
-                    patience: Duration::ZERO,
-                    roots: None,
-                    home: url.clone(),
-                };
-                transport.send(&request).await
-            }
+            Self::Url {
+                transport,
+                download,
+            } => download.send(transport, headers).await,
         }
     }
 }
 
-/// The bytes of a blob, checked against its digest and size as they flow.
+/// The bytes of a blob, checked against its digests and size as they flow.
 ///
 /// Only a stream that came to its end without an error was the blob: whoever stores the bytes
 /// makes them visible after that and not before. A broken connection is taken up again where it
@@ -90,9 +106,13 @@ impl Source {
 pub struct BlobStream {
     source: Source,
     reference: String,
-    digest: Digest,
+    /// What it has to be, and how far that is computed.
+    checks: Vec<(Digest, Hasher)>,
     size: Option<u64>,
-    hasher: Option<Hasher>,
+    /// What the first answer said of itself.
+    announced: Option<u64>,
+    media_type: Option<String>,
+    received: u64,
     body: Option<Body>,
     /// Bytes at the start of the current answer that were handed on from an earlier one.
     repeated: u64,
@@ -107,13 +127,20 @@ impl std::fmt::Debug for BlobStream {
 }
 
 impl BlobStream {
-    pub(super) async fn open(source: Source, digest: Digest, size: Option<u64>) -> Result<Self> {
+    pub(super) async fn open(
+        source: Source,
+        expected: &[Digest],
+        size: Option<u64>,
+    ) -> Result<Self> {
+        let check = |digest: &Digest| (digest.clone(), Hasher::new(digest.algorithm()));
         let mut stream = Self {
-            reference: source.described(&digest),
-            hasher: Some(Hasher::new(digest.algorithm())),
+            reference: source.described(),
+            checks: expected.iter().map(check).collect(),
             source,
-            digest,
             size,
+            announced: None,
+            media_type: None,
+            received: 0,
             body: None,
             repeated: 0,
             tries: 1,
@@ -125,9 +152,14 @@ impl BlobStream {
         }
     }
 
-    /// The size in bytes that the blob was announced to have.
+    /// The size in bytes that the blob has to have, or else is announced to have.
     pub fn size(&self) -> Option<u64> {
-        self.size
+        self.size.or(self.announced)
+    }
+
+    /// The media type that it was served as, without parameters.
+    pub fn media_type(&self) -> Option<&str> {
+        self.media_type.as_deref()
     }
 
     /// The next bytes; `None` once the whole blob has come and is the right one.
@@ -217,37 +249,33 @@ impl BlobStream {
         if piece.is_empty() {
             return Ok(None);
         }
-        let received = self.received() + piece.len() as u64;
+        let received = self.received + piece.len() as u64;
         let limit = self.source.transport().settings().limits.blob;
         if received > self.size.unwrap_or(limit) {
             let what = "blob";
             let limit = format!("{} bytes", self.size.unwrap_or(limit));
             return Err(Failure::TooLarge { what, limit });
         }
-        if let Some(hasher) = &mut self.hasher {
+        for (_, hasher) in &mut self.checks {
             hasher.update(&piece);
         }
+        self.received = received;
         Ok(Some(piece))
     }
 
-    fn received(&self) -> u64 {
-        self.hasher.as_ref().map_or(0, Hasher::length)
-    }
-
     fn is_short(&self) -> bool {
-        self.repeated > 0 || self.size.is_some_and(|size| self.received() < size)
+        self.repeated > 0 || self.size.is_some_and(|size| self.received < size)
     }
 
     fn finish(&mut self) -> Result<Option<Bytes>, Failure> {
         self.body = None;
-        let actual = self.hasher.take().map(Hasher::finish);
-        match actual {
-            Some(actual) if actual != self.digest => Err(Failure::Digest {
-                expected: self.digest.clone(),
-                actual,
-            }),
-            _ => Ok(None),
+        for (expected, hasher) in std::mem::take(&mut self.checks) {
+            let actual = hasher.finish();
+            if actual != expected {
+                return Err(Failure::Digest { expected, actual });
+            }
         }
+        Ok(None)
     }
 
     /// Goes on after `failure`, as often as is worth it without progress.
@@ -256,7 +284,10 @@ impl BlobStream {
         let mut failure = failure;
         loop {
             let settings = self.source.transport().settings();
-            if failure.class() != Class::Transient
+            // Without a digest nobody can tell that the rest is of the same content.
+            if self.checks.is_empty()
+                || !self.source.is_repeatable()
+                || failure.class() != Class::Transient
                 || failure.retry_after().is_some()
                 || self.tries >= settings.limits.tries
             {
@@ -264,7 +295,7 @@ impl BlobStream {
             }
             tokio::time::sleep(self.source.transport().backoff(self.tries)).await;
             self.tries += 1;
-            match self.request(self.received()).await {
+            match self.request(self.received).await {
                 Ok(()) => return Ok(()),
                 Err(next) => failure = next,
             }
@@ -278,13 +309,13 @@ impl BlobStream {
             let range = HeaderValue::from_str(&format!("bytes={offset}-"));
             headers.insert(header::RANGE, range.expect("digits are header text"));
         }
-        let mut response = self.source.get(&self.digest, headers).await?;
+        let mut response = self.source.get(headers).await?;
         let partial = response.status == StatusCode::PARTIAL_CONTENT;
         let usable = partial && starts_at(&response.headers, offset);
         let refused = response.status == StatusCode::RANGE_NOT_SATISFIABLE;
         if offset > 0 && (refused || (partial && !usable)) {
             drop(response);
-            response = self.source.get(&self.digest, HeaderMap::new()).await?;
+            response = self.source.get(HeaderMap::new()).await?;
         }
         self.repeated = match response.status {
             StatusCode::OK => offset,
@@ -298,15 +329,18 @@ impl BlobStream {
         };
         check_encoding(&response.headers)?;
         self.check_length(&response, offset)?;
+        if offset == 0 {
+            self.announced = length(&response.headers);
+            self.media_type = essence(&response.headers);
+            self.source.check_media_type(self.media_type.as_deref())?;
+        }
         self.body = Some(response.body);
         Ok(())
     }
 
     /// Compares the announced length with the expected size before a byte is taken.
     fn check_length(&self, response: &Response, offset: u64) -> Result<(), Failure> {
-        let text = response.headers.get(header::CONTENT_LENGTH);
-        let announced = text.and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
-        let (Some(announced), Some(size)) = (announced, self.size) else {
+        let (Some(announced), Some(size)) = (length(&response.headers), self.size) else {
             return Ok(());
         };
         let expected = size - (offset - self.repeated).min(size);
@@ -326,6 +360,18 @@ impl BlobStream {
         }
         Ok(())
     }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(header::CONTENT_LENGTH)?;
+    text.to_str().ok()?.parse().ok()
+}
+
+/// The media type of an answer, without parameters.
+fn essence(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = text.split(';').next()?.trim().to_ascii_lowercase();
+    (!essence.is_empty()).then_some(essence)
 }
 
 /// Whether the part in an answer begins at `offset`.

@@ -196,8 +196,9 @@ impl Client {
         let source = Source::Repository {
             client: self.clone(),
             repository: repository.clone(),
+            digest: digest.clone(),
         };
-        BlobStream::open(source, digest.clone(), size).await
+        BlobStream::open(source, std::slice::from_ref(digest), size).await
     }
 
     /// A small blob as a whole: configurations and descriptors, at most `limit` bytes.
@@ -372,12 +373,14 @@ impl Client {
             method,
             url,
             headers,
+            own_headers: HeaderMap::new(),
             authorization,
             body,
             repeatable,
+            redirects: true,
             patience,
             roots: auth.credential().roots(),
-            home: home.clone(),
+            home: Some(home.clone()),
         };
         let response = transport.send(&request).await?;
         // A host that we were sent to has nothing to ask of us: no token goes there.

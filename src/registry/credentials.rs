@@ -6,8 +6,10 @@ use std::fmt;
 use base64::Engine as _;
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use super::endpoint::{Endpoint, RegistryRepository, Scheme};
+use super::scope::{Asked, Purpose, Scope};
 use super::secret::Secret;
 use super::tls::ExtraRoots;
 use super::{Error, Result};
@@ -90,6 +92,16 @@ impl Credential {
         Some(header)
     }
 
+    /// The `Authorization` header for a host that takes passwords and tokens as they are.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+        let Identity::Token(token) = &self.identity else {
+            return self.basic();
+        };
+        let mut header = HeaderValue::from_str(&format!("Bearer {}", token.reveal())).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
     /// Equal credentials, equal fingerprints. In memory only: it is made from the secret.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
@@ -147,34 +159,6 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Where a credential may be used. What is not set fits everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Scope {
-    pub(super) scheme: Option<Scheme>,
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
-    pub(super) path: Option<String>,
-}
-
-impl Scope {
-    fn fits(&self, repository: &RegistryRepository) -> bool {
-        let endpoint = repository.endpoint();
-        let path_fits = self.path.as_deref().is_none_or(|path| {
-            let rest = repository.name().as_str().strip_prefix(path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        self.scheme.is_none_or(|scheme| scheme == endpoint.scheme())
-            && self.host == endpoint.host()
-            && self.port.is_none_or(|port| port == endpoint.port())
-            && path_fits
-    }
-
-    fn weight(&self) -> (usize, usize) {
-        let set = usize::from(self.port.is_some()) + usize::from(self.scheme.is_some());
-        (set, self.path.as_deref().map_or(0, str::len))
-    }
-}
-
 /// An ordered set of credentials, each for a host (and port, scheme, path prefix).
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
@@ -185,10 +169,24 @@ impl Credentials {
     /// The most specific credential for `repository`, the first added among equals; anonymous
     /// where there is none. Certificates may come from another entry than the password.
     pub fn find(&self, repository: &RegistryRepository) -> Credential {
+        let asked = Asked::of_repository(repository);
+        self.best(|scope| scope.fits(&asked))
+    }
+
+    /// The same for `url`, which content names. A password goes over plain HTTP only where its
+    /// entry says that scheme: whoever writes `http://` into a component must not lay it open.
+    pub fn find_for_url(&self, purpose: Purpose, url: &Url) -> Credential {
+        let Some(asked) = Asked::of_url(purpose, url) else {
+            return Credential::anonymous();
+        };
+        self.best(|scope| scope.fits(&asked) && (asked.is_private() || scope.says_plain_http()))
+    }
+
+    fn best(&self, fits: impl Fn(&Scope) -> bool) -> Credential {
         let best = |wanted: fn(&Credential) -> bool| {
             let fitting = self.entries.iter().rev();
             fitting
-                .filter(|(scope, credential)| wanted(credential) && scope.fits(repository))
+                .filter(|(scope, credential)| wanted(credential) && fits(scope))
                 .max_by_key(|(scope, _)| scope.weight())
                 .map(|(_, credential)| credential.clone())
         };
@@ -209,10 +207,9 @@ impl Credentials {
     /// Adds one credential for everything at `endpoint`.
     pub fn add(&mut self, endpoint: &Endpoint, credential: Credential) {
         let scope = Scope {
-            scheme: None,
             host: endpoint.host().to_owned(),
             port: Some(endpoint.port()),
-            path: None,
+            ..Scope::default()
         };
         self.push(scope, credential);
     }
@@ -357,9 +354,9 @@ pub(super) fn parse_server(text: &str) -> Result<Scope> {
         .rsplit_once(':')
         .and_then(|(_, port)| port.parse().ok());
     Ok(Scope {
-        scheme: None,
         host: endpoint.host().to_owned(),
         port: written_port,
         path: path.map(str::to_owned),
+        ..Scope::default()
     })
 }

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Result;
-use super::credentials::{Credentials, Place, Scope, from_properties, parse_server};
+use super::credentials::{Credentials, Place, from_properties, parse_server};
 use super::endpoint::Scheme;
+use super::scope::{Purpose, Scope};
 
 /// Configurations in configurations, at most.
 const DEEPEST: usize = 8;
@@ -61,7 +62,8 @@ struct RepositorySpec {
     docker_config: Option<Value>,
 }
 
-/// Adds the OCI registries among the consumers of `yaml` to `credentials`.
+/// Adds the consumers that content is fetched from: registries, chart repositories, web servers,
+/// among those of `yaml` to `credentials`.
 pub(super) fn read(place: &Place<'_>, yaml: &[u8], credentials: &mut Credentials) -> Result<()> {
     let config: Value = serde_yaml::from_slice(yaml)
         .map_err(|_| place.wrong("is not an OCM configuration: expected a YAML mapping"))?;
@@ -114,11 +116,18 @@ fn read_consumer(
 ) -> Result<()> {
     for identity in consumer.identity.iter().chain(&consumer.identities) {
         let kind = identity.kind.as_deref().unwrap_or_default();
-        if kind.split('/').next() != Some("OCIRegistry") {
-            continue;
-        }
-        let scope = scope_of(identity)
-            .ok_or_else(|| place.wrong("has a consumer OCIRegistry without a usable hostname"))?;
+        let kind = kind.split('/').next().unwrap_or_default();
+        let purpose = match kind {
+            "OCIRegistry" => Purpose::Registry,
+            "HelmChartRepository" => Purpose::ChartRepository,
+            "wget" => Purpose::Web,
+            // Consumers of places that nothing is fetched from.
+            _ => continue,
+        };
+        let scope = scope_of(identity).ok_or_else(|| {
+            place.wrong(format!("has a consumer {kind} without a usable hostname"))
+        })?;
+        let scope = Scope { purpose, ..scope };
         for entry in &consumer.credentials {
             let credential = from_properties(place, |name| {
                 let value = entry.properties.get(name)?;

@@ -16,8 +16,9 @@ pub struct Settings {
     pub allow_loopback: bool,
     /// Addresses that are never dialled: the API server, this program's own service.
     pub denied_addresses: Vec<IpAddr>,
-    /// Hosts that a registry may send us on to (redirect, token realm) although their address is
-    /// private, or although they are of another domain and get a credential.
+    /// Hosts that a registry may send us on to (redirect, token realm), or a component may name as
+    /// web servers, although their address is private; and that a registry may send us on to
+    /// although they are of another domain and get a credential.
     pub trusted_hosts: Vec<String>,
     /// The site's proxies (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
     pub proxies: Proxies,

@@ -38,6 +38,22 @@ impl ExtraRoots {
         })
     }
 
+    /// Reads certificates in PEM that something else than a Secret holds; `what` names it.
+    ///
+    /// # Errors
+    ///
+    /// If it holds no certificate, or something that is none.
+    pub fn from_pem(what: &str, pem: &[u8]) -> Result<Self> {
+        let certificates = parse(pem).map_err(|problem| Error::ReadRoots {
+            file: what.to_owned(),
+            problem,
+        })?;
+        Ok(Self {
+            digest: Digest::of(pem),
+            certificates: certificates.into(),
+        })
+    }
+
     /// The digest of the PEM text: equal trust, equal digest.
     pub(super) fn digest(&self) -> &Digest {
         &self.digest

@@ -20,6 +20,7 @@ use super::blob::{BlobStream, Source};
 use super::body::{Body, Meter};
 use super::connector::{DialRules, Dialer};
 use super::counters::{Counters, RequestKind};
+use super::download::Download;
 use super::endpoint::Scheme;
 use super::failure::{Failure, is_temporary};
 use super::gate::{Gate, Gates};
@@ -63,16 +64,19 @@ pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    /// Sent to the host of `url` and to no other.
+    /// Sent to the host of `url` and to no other, as `authorization` is.
+    pub(super) own_headers: HeaderMap,
     pub(super) authorization: Option<HeaderValue>,
     pub(super) body: Bytes,
     /// Whether sending it twice does no harm, although its method changes something.
     pub(super) repeatable: bool,
+    /// Whether redirects are followed; else they are errors.
+    pub(super) redirects: bool,
     /// How much longer than usual the answer may take: the body has to get there first.
     pub(super) patience: Duration,
     pub(super) roots: Option<&'a ExtraRoots>,
     /// The URL whose host the user named: every other host is a foreign one.
-    pub(super) home: Url,
+    pub(super) home: Option<Url>,
 }
 
 /// An answer; its status may be anything.
@@ -128,19 +132,14 @@ impl Transport {
         &self.inner.counters
     }
 
-    /// Streams the artifact at `url`, which the user or the cluster names (a Flux source), and
-    /// checks it against `digest` (and `size`, in bytes, where known) as it flows.
-    pub async fn artifact(
-        &self,
-        url: &Url,
-        digest: &Digest,
-        size: Option<u64>,
-    ) -> Result<BlobStream> {
+    /// Streams what `download` asks for, and checks it against each of `expected` as it flows.
+    /// Without any it is what came: a connection that breaks then is not taken up again.
+    pub async fn download(&self, download: Download, expected: &[Digest]) -> Result<BlobStream> {
         let source = Source::Url {
             transport: self.clone(),
-            url: url.clone(),
+            download: Box::new(download),
         };
-        BlobStream::open(source, digest.clone(), size).await
+        BlobStream::open(source, expected, None).await
     }
 
     /// A place among the uploads that hold memory at a time.
@@ -161,6 +160,13 @@ impl Transport {
             let response = self.send_with_retries(request, &url).await?;
             match redirect_target(&request.method, &url, &response)? {
                 None => return Ok(response),
+                Some(next) if !request.redirects => {
+                    let reason = format!(
+                        "{:?} redirects to it, and this access wants no redirects",
+                        authority(&url)
+                    );
+                    return Err(Failure::refused(without_query(&next), reason));
+                }
                 Some(next) => url = next,
             }
         }
@@ -247,7 +253,8 @@ impl Transport {
     ) -> Result<Response, Failure> {
         let timeouts = &self.settings().timeouts;
         let place = gate.enter(host, timeouts).await?;
-        let origin = if same_origin(url, &request.home) {
+        let home = request.home.as_ref();
+        let origin = if home.is_some_and(|home| same_origin(url, home)) {
             Origin::Named
         } else {
             Origin::Foreign
@@ -309,6 +316,10 @@ impl Transport {
             .map_err(|_| Failure::refused(without_query(url), "it cannot be sent as a URL"))?;
         *sent.headers_mut() = request.headers.clone();
         let headers = sent.headers_mut();
+        let is_own = same_origin(url, &request.url);
+        if is_own {
+            headers.extend(request.own_headers.clone());
+        }
         headers.insert(header::USER_AGENT, self.inner.user_agent.clone());
         // Digests are over the bytes as stored, so nothing may be compressed on the way.
         headers.insert(
@@ -316,7 +327,7 @@ impl Transport {
             HeaderValue::from_static("identity"),
         );
         if let Some(authorization) = &request.authorization
-            && same_origin(url, &request.url)
+            && is_own
         {
             let mut authorization = authorization.clone();
             authorization.set_sensitive(true);

@@ -1,6 +1,12 @@
 //! A component version in a place: the artifact in the repository that its name gives.
 
+mod error;
+#[cfg(test)]
+pub(crate) mod made;
+
 use bytes::Bytes;
+
+pub use error::Error;
 
 use super::Artifacts;
 use crate::oci::{Digest, RepositoryName};
@@ -14,50 +20,6 @@ use crate::registry::{self, Manifest, Reference};
 /// The largest config blob of a component version, in bytes.
 const MAX_CONFIG: usize = 64 * 1024;
 
-/// What keeps a component version from being read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A part of it cannot be had.
-    #[error("failed to read component {component} {version}")]
-    Read {
-        /// The component.
-        component: ComponentName,
-        /// Its version.
-        version: Version,
-        /// What the place said.
-        source: registry::Error,
-    },
-
-    /// What was read is no component version.
-    #[error("component {component} {version} is malformed")]
-    Malformed {
-        /// The component.
-        component: ComponentName,
-        /// Its version.
-        version: Version,
-        /// What does not fit.
-        source: ocm::Error,
-    },
-
-    /// An index names an index.
-    #[error(
-        "component {component} {version} is malformed: an index names an index as the component's manifest"
-    )]
-    NestedIndex {
-        /// The component.
-        component: ComponentName,
-        /// Its version.
-        version: Version,
-    },
-
-    /// The work was broken off by a defect.
-    #[error("the work was broken off")]
-    Aborted {
-        /// The cause.
-        source: tokio::task::JoinError,
-    },
-}
-
 /// Which component version is meant, and where it is.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
@@ -69,6 +31,15 @@ pub struct Wanted<'a> {
     pub name: &'a ComponentName,
     /// Its version.
     pub version: &'a Version,
+}
+
+/// The repository that holds the versions of a component in `place`.
+pub fn repository(place: &OcmRepository, name: &ComponentName) -> Result<RepositoryName, Error> {
+    let named = place.component_repository(name);
+    named.map_err(|source| Error::NameRepository {
+        component: name.clone(),
+        source,
+    })
 }
 
 /// The versions among `tags`, in no order. Tags that are no versions are left out.
@@ -183,11 +154,7 @@ async fn manifest<P: Parts>(
 
 impl Wanted<'_> {
     fn failed(&self, source: registry::Error) -> Error {
-        Error::Read {
-            component: self.name.clone(),
-            version: self.version.clone(),
-            source,
-        }
+        Error::read(self.name, self.version, source)
     }
 
     fn malformed(&self, source: ocm::Error) -> Error {

@@ -11,7 +11,7 @@ use crate::ocm::{
     is_artifact_set,
 };
 use crate::registry::{Reference, RegistryRepository, Scheme};
-use crate::repository::{Artifacts, RegistryArtifacts};
+use crate::repository::RegistryArtifacts;
 
 /// Where content is after it was moved.
 pub(super) struct Placed {
@@ -25,12 +25,17 @@ pub(super) struct Placed {
 pub(super) struct Hint {
     pub(super) path: RepositoryName,
     pub(super) tag: Option<Tag>,
+    /// Whether it was written with a digest, and so is written with one again.
+    pub(super) pinned: bool,
 }
 
 impl Hint {
     /// Reads a `referenceName`. Its first segment is never a host, also where it looks like one.
     fn parse(text: &str) -> Option<Self> {
-        let text = text.split_once('@').map_or(text, |(front, _)| front);
+        let (text, pinned) = match text.split_once('@') {
+            Some((front, _)) => (front, true),
+            None => (text, false),
+        };
         let (path, tag) = match text.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
             _ => (text, None),
@@ -38,6 +43,7 @@ impl Hint {
         Some(Self {
             path: path.trim_matches('/').parse().ok()?,
             tag: tag.map(str::parse).transpose().ok()?,
+            pinned,
         })
     }
 
@@ -96,7 +102,9 @@ impl Moving<'_> {
                 let reference = format!("{host}/{}", reference.trim_start_matches('/'));
                 self.image(element, &name, &reference).await.map(Some)
             }
-            Ok(Access::OciBlob(blob)) => self.oci_blob(&name, &blob).await.map(Some),
+            Ok(Access::OciBlob(blob)) => self.oci_blob(element, &name, &blob).await.map(Some),
+            Ok(Access::Helm(helm)) => self.chart(element, &name, &helm).await.map(Some),
+            Ok(Access::Wget(wget)) => self.web(element, &name, &wget).await.map(Some),
             Ok(_) => Err(Error::UnsupportedAccess {
                 element: name,
                 kind: access.kind().to_owned(),
@@ -133,7 +141,12 @@ impl Moving<'_> {
                 self.artifact(name, top, hint, recorded).await
             }
             BlobLocation::Blobs(blobs) => match blobs.as_slice() {
-                [set] if is_artifact_set(&blob.media_type) && self.target_is_registry() => {
+                // Where the digest of the file is what was recorded, the file has to stay one.
+                [set]
+                    if is_artifact_set(&blob.media_type)
+                        && self.target_is_registry()
+                        && recorded.as_ref() != Some(&set.digest) =>
+                {
                     self.unpack(name, set, hint, recorded).await
                 }
                 _ => {
@@ -160,57 +173,39 @@ impl Moving<'_> {
             element: name.to_owned(),
             source,
         })?;
-        let (artifacts, repository) = self.registry(name, &parsed)?;
+        let recorded = self.recorded(element);
+        let wanted = match (parsed.digest(), &recorded) {
+            (None, Some(recorded)) => Reference::Digest(recorded.clone()),
+            (Some(_), _) | (None, None) => as_written(&parsed),
+        };
+        self.image_of(name, &parsed, wanted, recorded).await
+    }
+
+    /// The artifact `wanted` of the repository that `image` names.
+    pub(super) async fn image_of(
+        &self,
+        name: &str,
+        image: &ImageReference,
+        wanted: Reference,
+        recorded: Option<Digest>,
+    ) -> Result<Placed> {
+        let (artifacts, repository) = self.registry(name, image)?;
         let place = &self.transfer.source.place;
         let stripped = below(repository.name(), place.sub_path());
         let hint = Hint {
             path: stripped.unwrap_or_else(|| repository.name().clone()),
-            tag: parsed.tag().cloned(),
-        };
-        let recorded = self.recorded(element);
-        let reference = match (parsed.digest(), parsed.tag(), &recorded) {
-            (Some(digest), _, _) | (None, _, Some(digest)) => Reference::Digest(digest.clone()),
-            (None, Some(tag), None) => Reference::Tag(tag.clone()),
-            (None, None, None) => Reference::Tag("latest".parse().expect("a tag by its grammar")),
+            tag: image.tag().cloned(),
+            pinned: image.digest().is_some(),
         };
         let top = Top {
             artifacts: &artifacts,
             repository: repository.name().clone(),
-            reference,
+            reference: wanted,
         };
         self.artifact(name, top, Some(hint), recorded).await
     }
 
-    /// A blob in a registry becomes one that is stored with the component.
-    async fn oci_blob(&self, name: &str, blob: &crate::ocm::OciBlob) -> Result<Placed> {
-        let parsed: ImageReference = blob.reference.parse().map_err(|source| Error::NameImage {
-            element: name.to_owned(),
-            source,
-        })?;
-        let copy = |source| Error::Copy {
-            element: name.to_owned(),
-            source,
-        };
-        let (artifacts, repository) = self.registry(name, &parsed)?;
-        let known = blob.size.and_then(|size| u64::try_from(size).ok());
-        let size = if let Some(size) = known {
-            size
-        } else {
-            let opened = artifacts.blob(repository.name(), &blob.digest, None).await;
-            opened.map_err(copy)?.size().unwrap_or_default()
-        };
-        self.blob(&artifacts, repository.name(), &self.to, &blob.digest, size)
-            .await
-            .map_err(copy)?;
-        let media_type = if blob.media_type.is_empty() {
-            "application/octet-stream"
-        } else {
-            &blob.media_type
-        };
-        Ok(local_blob(media_type, &blob.digest, size, None))
-    }
-
-    fn registry(
+    pub(super) fn registry(
         &self,
         name: &str,
         reference: &ImageReference,
@@ -240,7 +235,7 @@ impl Moving<'_> {
     }
 
     /// The digest that the descriptor records for the content of an element.
-    fn recorded(&self, element: &Element) -> Option<Digest> {
+    pub(super) fn recorded(&self, element: &Element) -> Option<Digest> {
         self.read
             .document
             .resource(element)
@@ -256,6 +251,15 @@ impl Moving<'_> {
         let descriptor = &self.read.component.descriptor;
         let what = self.read.document.described(element);
         format!("{what} of {}:{}", descriptor.name, descriptor.version)
+    }
+}
+
+/// What is asked of a registry for an image, as its reference stands.
+pub(super) fn as_written(image: &ImageReference) -> Reference {
+    match (image.digest(), image.tag()) {
+        (Some(digest), _) => Reference::Digest(digest.clone()),
+        (None, Some(tag)) => Reference::Tag(tag.clone()),
+        (None, None) => Reference::Tag("latest".parse().expect("a tag by its grammar")),
     }
 }
 
@@ -295,23 +299,26 @@ mod tests {
 
     #[test]
     fn hint_has_no_host_and_may_lack_a_tag() {
-        for (text, path, tag) in [
+        for (text, path, tag, pinned) in [
             (
                 "stefanprodan/podinfo:6.3.5",
                 "stefanprodan/podinfo",
                 Some("6.3.5"),
+                false,
             ),
             (
                 "example.org/echo/echo:0.3.0",
                 "example.org/echo/echo",
                 Some("0.3.0"),
+                false,
             ),
-            ("echo", "echo", None),
-            ("a/b:1@sha256:00", "a/b", Some("1")),
+            ("echo", "echo", None, false),
+            ("a/b:1@sha256:00", "a/b", Some("1"), true),
         ] {
             let hint = Hint::parse(text).unwrap();
             assert_eq!(hint.path.as_str(), path);
             assert_eq!(hint.tag.as_ref().map(Tag::as_str), tag);
+            assert_eq!(hint.pinned, pinned);
         }
         for text in ["", "../x:1", "A:1", "a:/", "a: "] {
             assert_eq!(Hint::parse(text), None, "{text:?}");

@@ -1,28 +1,42 @@
 //! Copies an image, or another artifact of a registry, with all it consists of.
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::access::{Hint, Placed, local_blob};
 use super::version::Moving;
-use super::{Error, Result, set};
+use super::{Error, ImageNames, Result, set};
 use crate::oci::{Digest, Hasher, RepositoryName};
 use crate::ocm::BlobDescriptor;
-use crate::registry::{Content, Descriptor, Manifest, Reference};
-use crate::repository::{Archive, Artifacts};
-
-/// How many manifests an artifact may consist of.
-pub(super) const MOST_MANIFESTS: usize = 1_000;
-
-/// How deep indexes may be nested.
-const DEEPEST: usize = 4;
+use crate::registry::{Manifest, Reference};
+use crate::repository::{Archive, ArtifactTree, Artifacts, MOST_MANIFESTS, TreeError};
 
 /// An artifact at the source.
 pub(super) struct Top<'a> {
     pub(super) artifacts: &'a dyn Artifacts,
     pub(super) repository: RepositoryName,
     pub(super) reference: Reference,
+}
+
+impl Top<'_> {
+    /// All that the artifact of `manifest` consists of; `name` is for messages.
+    pub(super) async fn tree(&self, name: &str, manifest: Manifest) -> Result<ArtifactTree> {
+        let fetch = |digest| async move {
+            let reference = Reference::Digest(digest);
+            self.artifacts.manifest(&self.repository, &reference).await
+        };
+        let tree = ArtifactTree::collect(manifest, fetch).await;
+        let element = || name.to_owned();
+        tree.map_err(|error| match error {
+            TreeError::TooLarge => Error::TooManyManifests {
+                element: element(),
+                limit: MOST_MANIFESTS,
+            },
+            TreeError::Fetch(source) => Error::Copy {
+                element: element(),
+                source,
+            },
+        })
+    }
 }
 
 impl Moving<'_> {
@@ -45,9 +59,8 @@ impl Moving<'_> {
         if self.target_is_registry() {
             return self.exploded(name, &top, manifest, hint).await;
         }
-        let pieces = set::pieces(name, &top, manifest.clone()).await?;
         let media_type = set::media_type(&manifest.media_type);
-        let file = set::write(name, &top, &manifest, hint.as_ref(), pieces).await?;
+        let file = set::write(name, &top, &manifest, hint.as_ref()).await?;
         let reference_name = hint.map(|hint| hint.text());
         self.send(&self.to, &file.digest, file.size, &file.content)
             .await
@@ -113,6 +126,8 @@ impl Moving<'_> {
                     })?
             }
         };
+        let pinned = self.transfer.options.image_names == ImageNames::Pinned
+            || hint.as_ref().is_some_and(|hint| hint.pinned);
         let tag = hint.and_then(|hint| hint.tag);
         let host = place.written_host().map_err(|source| Error::Access {
             element: name.to_owned(),
@@ -123,6 +138,7 @@ impl Moving<'_> {
             None => Reference::Digest(manifest.digest.clone()),
         };
         let suffix = match &reference {
+            Reference::Tag(tag) if pinned => format!(":{tag}@{}", manifest.digest),
             Reference::Tag(tag) => format!(":{tag}"),
             Reference::Digest(digest) => format!("@{digest}"),
         };
@@ -132,8 +148,7 @@ impl Moving<'_> {
             .has_image(name, &image, &repository, &reference, &manifest)
             .await?
         {
-            let mut count = 0;
-            self.tree(name, top, &repository, manifest, reference, &mut count, 0)
+            self.copy_artifact(name, top, &repository, manifest, &reference)
                 .await?;
         }
         let access = [("imageReference", image.as_str()), ("type", "ociArtifact")]
@@ -171,67 +186,41 @@ impl Moving<'_> {
         }
     }
 
-    /// Copies a manifest after everything below it.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what is walked, where it goes, and how far it may go"
-    )]
-    fn tree<'a>(
-        &'a self,
-        name: &'a str,
-        top: &'a Top<'_>,
-        to: &'a RepositoryName,
+    /// Copies all of an artifact; each manifest after everything that it names.
+    async fn copy_artifact(
+        &self,
+        name: &str,
+        top: &Top<'_>,
+        to: &RepositoryName,
         manifest: Manifest,
-        reference: Reference,
-        count: &'a mut usize,
-        depth: usize,
-    ) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let failed = |source| Error::Copy {
-                element: name.to_owned(),
-                source,
-            };
-            let target = &self.transfer.destination.target;
-            match &manifest.content {
-                Content::Image(image) => {
-                    for part in std::iter::once(&image.config).chain(&image.layers) {
-                        if is_foreign(part) {
-                            continue;
-                        }
-                        self.blob(top.artifacts, &top.repository, to, &part.digest, part.size)
-                            .await
-                            .map_err(failed)?;
-                    }
-                }
-                Content::Index(index) => {
-                    *count += index.manifests.len();
-                    if *count > MOST_MANIFESTS || depth >= DEEPEST {
-                        return Err(Error::TooManyManifests {
-                            element: name.to_owned(),
-                            limit: MOST_MANIFESTS,
-                        });
-                    }
-                    for child in &index.manifests {
-                        let reference = Reference::Digest(child.digest.clone());
-                        let found = top.artifacts.manifest(&top.repository, &reference).await;
-                        let found = found.map_err(failed)?;
-                        self.tree(name, top, to, found, reference, &mut *count, depth + 1)
-                            .await?;
-                    }
-                }
-            }
-            target
-                .put_manifest(to, &reference, &manifest.media_type, manifest.bytes)
+        reference: &Reference,
+    ) -> Result<()> {
+        let failed = |source| Error::Copy {
+            element: name.to_owned(),
+            source,
+        };
+        let main = manifest.digest.clone();
+        let tree = top.tree(name, manifest).await?;
+        for part in tree.blobs() {
+            self.blob(top.artifacts, &top.repository, to, &part.digest, part.size)
                 .await
-                .map_err(failed)
+                .map_err(failed)?;
         }
-        .boxed()
+        let target = &self.transfer.destination.target;
+        for found in tree.manifests {
+            let by_digest = Reference::Digest(found.digest.clone());
+            let reference = if found.digest == main {
+                reference
+            } else {
+                &by_digest
+            };
+            target
+                .put_manifest(to, reference, &found.media_type, found.bytes)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
     }
-}
-
-/// Whether a layer is not stored in registries at all (Windows base layers).
-pub(super) fn is_foreign(layer: &Descriptor) -> bool {
-    layer.media_type.contains("nondistributable") || layer.media_type.contains(".foreign.")
 }
 
 /// Content that is not what the component records is not spread further.

@@ -5,6 +5,7 @@ use std::io;
 use crate::oci::Digest;
 use crate::ocm::{self, ComponentName, Version};
 use crate::registry;
+use crate::remote;
 use crate::repository::component;
 
 /// The result of this module's functions.
@@ -13,14 +14,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What keeps a component version from being moved.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The versions at the source are not known.
-    #[error("failed to list the versions of component {component}")]
-    ListVersions {
-        /// The component.
-        component: ComponentName,
-        /// What the source said.
-        source: registry::Error,
-    },
+    /// A component version cannot be found or read.
+    #[error(transparent)]
+    Component(#[from] component::Error),
 
     /// There is nothing to move.
     #[error("{place:?} holds no version of component {component}")]
@@ -29,40 +25,6 @@ pub enum Error {
         component: ComponentName,
         /// The source.
         place: String,
-    },
-
-    /// The source does not have the version.
-    #[error("failed to find component {component} {version}")]
-    Resolve {
-        /// The component.
-        component: ComponentName,
-        /// Its version.
-        version: Version,
-        /// What the source said.
-        source: registry::Error,
-    },
-
-    /// A component version cannot be read.
-    #[error("failed to read what is to be moved or replaced")]
-    Read {
-        /// What does not fit.
-        source: component::Error,
-    },
-
-    /// References between components cannot be followed.
-    #[error("failed to follow the component's references")]
-    FollowReferences {
-        /// What does not fit.
-        source: ocm::Error,
-    },
-
-    /// A component's name gives no repository name.
-    #[error("failed to name the repository of component {component}")]
-    NameRepository {
-        /// The component.
-        component: ComponentName,
-        /// What does not fit.
-        source: ocm::Error,
     },
 
     /// The target has the version with other content.
@@ -111,6 +73,24 @@ pub enum Error {
         element: String,
         /// What does not fit.
         source: ocm::Error,
+    },
+
+    /// Content outside of registries cannot be fetched.
+    #[error("failed to fetch {element}")]
+    Fetch {
+        /// The resource.
+        element: String,
+        /// Why.
+        source: remote::Error,
+    },
+
+    /// An artifact that should be a chart is none.
+    #[error("{element} is a chart by its access, and {image} has not one packed chart in it")]
+    NoChart {
+        /// The resource.
+        element: String,
+        /// The artifact.
+        image: String,
     },
 
     /// An access is of a type whose content is not fetched.

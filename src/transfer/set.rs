@@ -1,7 +1,7 @@
 //! An artifact with all it consists of as one file: an image layout in a compressed tar archive,
 //! as the reference tools write it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use bytes::Bytes;
@@ -11,21 +11,15 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 
 use super::access::Hint;
-use super::artifact::{MOST_MANIFESTS, Top, is_foreign};
+use super::artifact::Top;
 use super::{Error, Result};
 use crate::oci::{Algorithm, Digest, Hasher};
-use crate::registry::{Content, Manifest, Reference};
+use crate::registry::Manifest;
 use crate::repository::FileBlob;
 
-/// How many bytes the manifests of an artifact may have together: they are held in memory.
-const MOST_HELD: usize = 16 << 20;
-
-/// What goes into the file, by digest: a manifest, or a blob of known size.
-pub(super) type Pieces = BTreeMap<Digest, Piece>;
-
-#[derive(Debug, Clone)]
-pub(super) enum Piece {
-    Manifest(Bytes),
+/// What goes into the file: a manifest, or a blob of known size.
+enum Piece<'a> {
+    Manifest(&'a Bytes),
     Blob(u64),
 }
 
@@ -42,58 +36,19 @@ pub(super) fn media_type(manifest: &str) -> String {
     format!("{front}+tar+gzip")
 }
 
-/// All that the artifact of `manifest` consists of.
-pub(super) async fn pieces(name: &str, top: &Top<'_>, manifest: Manifest) -> Result<Pieces> {
-    let mut pieces = Pieces::new();
-    let mut pending = VecDeque::from([manifest]);
-    let mut held = 0;
-    while let Some(manifest) = pending.pop_front() {
-        held += manifest.bytes.len();
-        match &manifest.content {
-            Content::Image(image) => {
-                for part in std::iter::once(&image.config).chain(&image.layers) {
-                    if !is_foreign(part) {
-                        pieces.insert(part.digest.clone(), Piece::Blob(part.size));
-                    }
-                }
-            }
-            Content::Index(index) => {
-                if pieces.len() + pending.len() + index.manifests.len() > MOST_MANIFESTS
-                    || held > MOST_HELD
-                {
-                    return Err(Error::TooManyManifests {
-                        element: name.to_owned(),
-                        limit: MOST_MANIFESTS,
-                    });
-                }
-                for child in &index.manifests {
-                    let reference = Reference::Digest(child.digest.clone());
-                    let found = top.artifacts.manifest(&top.repository, &reference).await;
-                    pending.push_back(found.map_err(|source| Error::Copy {
-                        element: name.to_owned(),
-                        source,
-                    })?);
-                }
-            }
-        }
-        let Manifest { digest, bytes, .. } = manifest;
-        pieces.insert(digest, Piece::Manifest(bytes));
-    }
-    Ok(pieces)
-}
-
-/// Writes the file, piece by piece. The same artifact gives the same bytes.
+/// Writes the file, piece by piece, in the order of their digests. The same artifact gives the same
+/// bytes.
 pub(super) async fn write(
     name: &str,
     top: &Top<'_>,
     manifest: &Manifest,
     hint: Option<&Hint>,
-    pieces: Pieces,
 ) -> Result<Packed> {
     let failed = |source| Error::Pack {
         element: name.to_owned(),
         source,
     };
+    let tree = top.tree(name, manifest.clone()).await?;
     let file = NamedTempFile::new().map_err(failed)?;
     let index = index(manifest, hint);
     let mut sink = Hashed {
@@ -101,16 +56,20 @@ pub(super) async fn write(
         hasher: Hasher::new(Algorithm::Sha256),
     };
     let mut archive = Writer::begin(&mut sink, &index).map_err(failed)?;
-    for (digest, piece) in pieces {
+    let manifests = tree.manifests.iter();
+    let manifests = manifests.map(|found| (&found.digest, Piece::Manifest(&found.bytes)));
+    let blobs = tree.blobs().into_iter();
+    let blobs = blobs.map(|blob| (&blob.digest, Piece::Blob(blob.size)));
+    for (digest, piece) in blobs.chain(manifests).collect::<BTreeMap<_, _>>() {
         match piece {
-            Piece::Manifest(bytes) => archive.whole(&digest, &bytes).map_err(failed)?,
+            Piece::Manifest(bytes) => archive.whole(digest, bytes).map_err(failed)?,
             Piece::Blob(size) => {
-                let opened = top.artifacts.blob(&top.repository, &digest, Some(size));
+                let opened = top.artifacts.blob(&top.repository, digest, Some(size));
                 let mut blob = opened.await.map_err(|source| Error::Copy {
                     element: name.to_owned(),
                     source,
                 })?;
-                archive.header(&digest, size).map_err(failed)?;
+                archive.header(digest, size).map_err(failed)?;
                 let mut written = 0;
                 while let Some(piece) = blob.chunk().await.map_err(|source| Error::Copy {
                     element: name.to_owned(),

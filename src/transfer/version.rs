@@ -11,9 +11,11 @@ use tracing::info;
 
 use super::{Counts, Error, Moved, Outcome, Progress, Read, Result, Source, Transfer};
 use crate::oci::{Digest, RepositoryName};
-use crate::ocm::{Access, BlobDescriptor, DescriptorDocument, ElementKind, component_manifest};
+use crate::ocm::{
+    Access, BlobDescriptor, BlobLocation, DescriptorDocument, ElementKind, component_manifest,
+};
 use crate::registry::{self, BlobSource, Reference, WholeBlob};
-use crate::repository::{Artifacts, StoredBlob};
+use crate::repository::{Artifacts, StoredBlob, component};
 
 /// What is gathered while a component version is moved.
 pub(super) struct Moving<'a> {
@@ -41,9 +43,17 @@ impl Transfer {
             counts,
         };
         let there = self.there(&read).await?;
+        let moving = Moving {
+            transfer: self,
+            from: component::repository(&self.source.place, name)?,
+            to: component::repository(&self.destination.place, name)?,
+            read: &read,
+            counts: Mutex::default(),
+        };
+        let mut document = read.document.clone();
         if let Some(there) = &there {
-            let (found, source) = (&there.document, &read.document);
-            let is_same = found.is_same_content(source);
+            let found = &there.document;
+            let is_same = found.is_same_content(&document);
             if !is_same && !self.options.overwrite {
                 return Err(Error::Exists {
                     target: self.destination.place.to_string(),
@@ -51,22 +61,23 @@ impl Transfer {
                     version: version.clone(),
                 });
             }
-            if is_same && found.has_signatures_of(source) && self.is_complete(found) {
-                let digest = there.component.digest.clone();
-                info!(component = %name, %version, "component version is there already");
-                return Ok(moved(digest, Outcome::Unchanged, Counts::default()));
+            if is_same && self.is_complete(found) {
+                if found.has_signatures_of(&document) {
+                    let digest = there.component.digest.clone();
+                    info!(component = %name, %version, "component version is there already");
+                    return Ok(moved(digest, Outcome::Unchanged, Counts::default()));
+                }
+                if let Some(layers) = layers_of(there) {
+                    let mut signed = found.clone();
+                    signed.add_signatures(&document);
+                    let digest = moving.write(&signed, layers).await?;
+                    info!(component = %name, %version, "added signatures");
+                    return Ok(moved(digest, Outcome::Transferred, Counts::default()));
+                }
             }
-        }
-        let moving = Moving {
-            transfer: self,
-            from: Self::repository(&self.source.place, name)?,
-            to: Self::repository(&self.destination.place, name)?,
-            read: &read,
-            counts: Mutex::default(),
-        };
-        let mut document = read.document.clone();
-        if let Some(there) = there.filter(|there| there.document.is_same_content(&document)) {
-            document.add_signatures(&there.document);
+            if is_same {
+                document.add_signatures(found);
+            }
         }
         let digest = moving.copy(document).await?;
         let counts = moving.counts();
@@ -82,17 +93,14 @@ impl Transfer {
             artifacts: self.destination.target.clone(),
             place: self.destination.place.clone(),
         };
-        let repository = Self::repository(&target.place, &descriptor.name)?;
+        let repository = component::repository(&target.place, &descriptor.name)?;
         let tag = Reference::Tag(descriptor.version.tag().clone());
         let digest = match target.artifacts.resolve(&repository, &tag).await {
             Ok(resolved) => resolved.digest,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(source) => {
-                return Err(Error::Resolve {
-                    component: descriptor.name.clone(),
-                    version: descriptor.version.clone(),
-                    source,
-                });
+                let (name, version) = (&descriptor.name, &descriptor.version);
+                return Err(component::Error::read(name, version, source).into());
             }
         };
         let found = self
@@ -101,7 +109,7 @@ impl Transfer {
         match found {
             Ok(found) => Ok(Some(found)),
             // What cannot be read as a component is not lost by replacing it.
-            Err(Error::Read { .. }) if self.options.overwrite => Ok(None),
+            Err(Error::Component(_)) if self.options.overwrite => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -149,9 +157,18 @@ impl Moving<'_> {
                 layers.push(layer);
             }
         }
+        document.add_context(&self.transfer.destination.place);
+        self.write(&document, layers).await
+    }
+
+    /// Writes the component version itself, after all that it names.
+    async fn write(
+        &self,
+        document: &DescriptorDocument,
+        layers: Vec<BlobDescriptor>,
+    ) -> Result<Digest> {
         let destination = &self.transfer.destination;
-        document.add_context(&destination.place);
-        let made = component_manifest(&document, layers);
+        let made = component_manifest(document, layers);
         let descriptor = document.descriptor();
         let failed = |source| Error::Write {
             component: descriptor.name.clone(),
@@ -249,6 +266,32 @@ impl Moving<'_> {
         counts.bytes_sent += size;
         Ok(())
     }
+}
+
+/// The layers of a component version beside its descriptor, marked with what they are; `None` where
+/// some of its content is no layer.
+fn layers_of(there: &Read) -> Option<Vec<BlobDescriptor>> {
+    let Read {
+        component,
+        document,
+    } = there;
+    let mut layers: Vec<BlobDescriptor> = Vec::new();
+    for element in document.elements() {
+        let Ok(Access::LocalBlob(blob)) = document.access(&element).typed() else {
+            continue;
+        };
+        let located = component.local_blob_of(&document.identity(&element), &blob);
+        let Ok(BlobLocation::Blobs(blobs)) = located else {
+            return None;
+        };
+        for mut layer in blobs {
+            if layers.iter().all(|known| known.digest != layer.digest) {
+                layer.annotations = document.annotation(&element);
+                layers.push(layer);
+            }
+        }
+    }
+    Some(layers)
 }
 
 /// Content that tells how far it is.

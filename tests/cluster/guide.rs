@@ -234,8 +234,10 @@ async fn destination_gets_each_version_once_and_everything_comes_from_there() {
         .replace(">=v6.3.5", "6.3.5");
     assert!(guide.contains(destination), "{guide}");
     site.apply(&guide).await;
-    site.deployed("ghcr.io/replicas/stefanprodan/podinfo:6.3.5")
-        .await;
+    // A copy is named by tag and digest, as the Go controller names it.
+    let digest = "sha256:d3185f0fd842aa87a446453958f2bbb1446f04307c727c82b13cb9f1bc88d24f";
+    let image = format!("ghcr.io/replicas/stefanprodan/podinfo:6.3.5@{digest}");
+    site.deployed(&image).await;
     let found = site.ready("ComponentVersion", "podinfo").await;
     assert_eq!(
         found.data["status"]["replicatedRepositoryURL"],

@@ -6,8 +6,7 @@ use std::time::Duration;
 use ocm_controller::api::Reason;
 use ocm_controller::metrics::{Metrics, Notified};
 use ocm_controller::mutation::ConfigData;
-use ocm_controller::oci::Digest;
-use ocm_controller::registry::{Settings, Transport};
+use ocm_controller::registry::{Download, Settings, Transport};
 use ocm_controller::store::{Live, Store};
 
 use crate::command_line::starts_with;
@@ -97,9 +96,8 @@ async fn labels_of_metrics_are_those_of_their_rows() {
     metrics.reconciled("resource", Reason::Succeeded, Duration::ZERO);
     count_the_rest(&metrics);
     // A request that fails is counted too. Port 0 is nobody's.
-    let url = "http://127.0.0.1:0/values.tar.gz".parse().unwrap();
-    let asked = transport.artifact(&url, &Digest::of("values"), None).await;
-    assert!(asked.is_err());
+    let values = Download::get("http://127.0.0.1:0/values.tar.gz".parse().unwrap());
+    assert!(transport.download(values, &[]).await.is_err());
     let served = metrics.render();
     for MetricRow { name, labels, .. } in metric_rows() {
         let stem = name.trim_end_matches("_total");

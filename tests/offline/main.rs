@@ -19,6 +19,7 @@ mod tools;
 #[path = "../support/pod.rs"]
 mod pod;
 
+mod archives;
 mod command_line;
 mod dependencies;
 mod disk;

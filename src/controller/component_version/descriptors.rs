@@ -14,15 +14,34 @@ use crate::controller::context::Context;
 use crate::controller::lookup::get;
 use crate::ocm::{Descriptor, Identity, Reference, descriptor_name};
 
-/// The ComponentDescriptor object of a component version, owned by `owner` among others.
+/// How many bytes of a descriptor an object shows: etcd takes 1.5 MiB for all of an object, and the
+/// API server adds its own to it.
+const MOST_SHOWN: usize = 1 << 20;
+
+/// Says where a descriptor is that is too large for its object.
+const OMITTED: &str = "delivery.ocm.software/omitted";
+
+/// The ComponentDescriptor object of a component version, owned by `owner` among others. It is for
+/// people and other programs to look at: this program reads the descriptor itself.
 pub(super) fn object(owner: &ComponentVersion, resolved: &Resolved) -> DynamicObject {
-    let descriptor = &resolved.component.descriptor;
+    let component = &resolved.component;
+    let descriptor = &component.descriptor;
     let name = name_of(descriptor, &resolved.extra_identity);
     let mut spec = json!({"version": descriptor.version.to_string()});
-    if let (Value::Object(into), Value::Object(from)) = (&mut spec, descriptor.to_v3alpha1_spec()) {
+    let shown = descriptor.to_v3alpha1_spec();
+    let bytes = shown.to_string().len();
+    let is_too_large = bytes > MOST_SHOWN;
+    if let (Value::Object(into), Value::Object(from), false) = (&mut spec, shown, is_too_large) {
         into.extend(from);
     }
     let mut object = DynamicObject::new(&name, &kind()).data(json!({"spec": spec}));
+    if is_too_large {
+        let told = format!(
+            "{bytes} bytes are more than an object can have; the descriptor is in {}, {}@{}",
+            component.repository, descriptor.name, component.digest
+        );
+        object.metadata.annotations = Some([(OMITTED.to_owned(), told)].into());
+    }
     object.metadata.namespace = owner.namespace();
     object.metadata.labels = Some(descriptor.object_labels()).filter(|labels| !labels.is_empty());
     object.metadata.owner_references = Some(vec![owner_reference(owner)]);
@@ -179,6 +198,55 @@ mod tests {
             references,
             ..DescriptorReference::default()
         }
+    }
+
+    /// A component version with so many resources.
+    fn resolved(resources: usize) -> Resolved {
+        let resource = |count: usize| {
+            json!({"name": format!("image-{count}"), "version": "1.0.0", "type": "ociImage",
+                   "relation": "external", "access": {"type": "ociArtifact",
+                   "imageReference": format!("registry.example.org/team/image-{count}:1.0.0")},
+                   "digest": {"hashAlgorithm": "SHA-256", "value": "ab".repeat(32),
+                              "normalisationAlgorithm": "ociArtifactDigest/v1"}})
+        };
+        let descriptor = json!({"meta": {"schemaVersion": "v2"}, "component": {
+            "name": "example.org/large", "version": "1.0.0", "provider": "example.org",
+            "repositoryContexts": [], "sources": [], "componentReferences": [],
+            "resources": (0..resources).map(resource).collect::<Vec<_>>()}});
+        Resolved {
+            component: crate::ocm::ReadComponent {
+                repository: "registry.example.org/ocm".parse().unwrap(),
+                digest: crate::oci::Digest::of("manifest"),
+                layers: Vec::new(),
+                manifests: Vec::new(),
+                descriptor: Descriptor::parse(descriptor.to_string().as_bytes()).unwrap(),
+            },
+            path: Vec::new(),
+            extra_identity: Identity::default(),
+        }
+    }
+
+    #[test]
+    fn b49_object_of_a_descriptor_with_5000_resources_fits_into_etcd() {
+        let owner: ComponentVersion = serde_json::from_value(json!({
+            "apiVersion": "delivery.ocm.software/v1alpha1", "kind": "ComponentVersion",
+            "metadata": {"name": "large", "namespace": "default", "uid": "1"},
+            "spec": {"component": "example.org/large", "version": {"semver": "1.0.0"},
+                     "repository": {"url": "registry.example.org/ocm"}, "interval": "10m"},
+        }))
+        .unwrap();
+        let small = object(&owner, &resolved(50));
+        assert_eq!(small.metadata.annotations, None);
+        let resources = &small.data["spec"]["resources"];
+        assert_eq!(resources.as_array().map(Vec::len), Some(50));
+
+        let large = object(&owner, &resolved(5_000));
+        assert!(json!(large).to_string().len() < 2_000, "it is not shown");
+        assert_eq!(large.data["spec"], json!({"version": "1.0.0"}));
+        let told = &large.metadata.annotations.unwrap()[OMITTED];
+        let digest = crate::oci::Digest::of("manifest");
+        let place = format!("registry.example.org/ocm, example.org/large@{digest}");
+        assert!(told.ends_with(&place), "{told}");
     }
 
     #[test]

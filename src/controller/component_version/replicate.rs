@@ -11,7 +11,7 @@ use crate::controller::outcome::Note;
 use crate::oci::Digest;
 use crate::ocm::signature::Signer;
 use crate::repository::RegistryArtifacts;
-use crate::transfer::{Destination, Options, Outcome, Silent, Source, Transfer};
+use crate::transfer::{Destination, ImageNames, Options, Outcome, Silent, Source, Transfer};
 
 /// The copy of a version.
 pub(super) struct Replica {
@@ -146,6 +146,7 @@ impl ComponentVersion {
                 copy_resources: true,
                 recursive: true,
                 overwrite: true,
+                image_names: ImageNames::Pinned,
             },
             progress: Arc::new(Silent),
         })

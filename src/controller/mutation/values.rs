@@ -19,7 +19,7 @@ use crate::controller::outcome::Waiting;
 use crate::mutation::{self, RulePath, ValuesSource, parse_values, values_at};
 use crate::oci::Digest;
 use crate::pipeline;
-use crate::registry;
+use crate::registry::{self, Download};
 
 /// Why values cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -368,7 +368,8 @@ async fn fetch(
     if let Some(known) = known {
         return Ok(known);
     }
-    let fetched = context.transport.artifact(&url, &digest, None).await;
+    let wanted = std::slice::from_ref(&digest);
+    let fetched = context.transport.download(Download::get(url), wanted).await;
     let fetched = fetched.map_err(|source| {
         let place = place.to_owned();
         failed(ValuesError::FetchArtifact { place, source })

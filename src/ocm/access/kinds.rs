@@ -129,11 +129,12 @@ pub struct Wget {
     /// The method; `GET` where absent.
     #[serde(default)]
     pub verb: Option<String>,
-    /// What to send.
+    /// What to send, in base64.
     #[serde(default)]
     pub body: Option<String>,
-    /// Whether redirects are errors.
-    #[serde(default)]
+    /// Whether redirects are errors. The specification writes the field in lower case, the
+    /// reference tools do not.
+    #[serde(default, alias = "noredirect")]
     pub no_redirect: bool,
 }
 

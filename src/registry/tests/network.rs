@@ -7,7 +7,7 @@ use super::server::{
     transport,
 };
 use crate::registry::{
-    Class, Client, Credential, Credentials, Endpoint, Error, Scheme, Settings, Transport,
+    Class, Client, Credential, Credentials, Download, Endpoint, Error, Scheme, Settings, Transport,
 };
 
 fn resolving(name: &str, server: &Server) -> Settings {
@@ -320,24 +320,17 @@ async fn b43_two_lengths_never_give_wrong_content() {
 async fn artifact_of_a_url_is_checked_like_a_blob() {
     let server = Server::start(|_, _| Reply::new(200, "artifact")).await;
     let transport: Transport = transport(settings());
-    let url = format!("{}/a.tar.gz", server.url()).parse().unwrap();
-    let right = transport
-        .artifact(&url, &digest_of("artifact"), None)
-        .await
-        .unwrap();
+    let get = |url: &str| Download::get(url.parse().unwrap());
+    let url = format!("{}/a.tar.gz", server.url());
+    let all = [digest_of("artifact"), digest_of("other")];
+    let right = transport.download(get(&url), &all[..1]).await.unwrap();
     assert_eq!(right.collect(100).await.unwrap(), "artifact");
-    let wrong = transport
-        .artifact(&url, &digest_of("other"), None)
-        .await
-        .unwrap();
+    let wrong = transport.download(get(&url), &all).await.unwrap();
     let error = wrong.collect(100).await.unwrap_err();
     assert!(told(&error).contains("/a.tar.gz"), "{}", told(&error));
     for url in ["file:///etc/passwd", "http://u:p@127.0.0.1/"] {
-        let url = url.parse().unwrap();
-        let error = transport
-            .artifact(&url, &digest_of("x"), None)
-            .await
-            .unwrap_err();
+        let refused = transport.download(get(url), &[digest_of("x")]).await;
+        let error = refused.unwrap_err();
         assert_eq!(error.class(), Class::RefusedByPolicy);
     }
 }

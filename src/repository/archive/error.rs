@@ -96,6 +96,13 @@ pub enum ArchiveError {
         limit: usize,
     },
 
+    /// An artifact in it consists of more manifests than can be one resource.
+    #[error("it consists of more than {limit} manifests, or of manifests nested too deep")]
+    TooManyManifests {
+        /// How many there may be.
+        limit: usize,
+    },
+
     /// A tar file cannot be unpacked.
     #[error("failed to unpack it")]
     Unpack {

@@ -12,8 +12,8 @@ use super::files::{self, Files};
 use super::{Archive, ArchiveError, Inner};
 use crate::archive::{EntryKind, Limits, Reader};
 use crate::oci::{Digest, RepositoryName, json};
-use crate::registry::{Content, Manifest, Reference, Result};
-use crate::repository::Artifacts as _;
+use crate::registry::{Error, Manifest, Reference, Result};
+use crate::repository::{ArtifactTree, Artifacts as _, MOST_MANIFESTS, TreeError};
 
 /// What lists the artifacts of a set; the second one is older.
 const INDEXES: [&str; 2] = ["index.json", "artifact-descriptor.json"];
@@ -95,31 +95,29 @@ pub(super) fn unpack(label: &str, source: impl Read) -> Result<(Archive, Digest)
 pub(super) async fn check(archive: &Archive, main: &Digest) -> Result<Manifest> {
     // All repositories of an archive share their content.
     let repository: RepositoryName = "set".parse().expect("a name by its grammar");
-    let reference = Reference::Digest(main.clone());
-    let top = archive.manifest(&repository, &reference).await?;
-    let mut pending = vec![top.clone()];
-    let mut seen = HashSet::new();
-    while let Some(manifest) = pending.pop() {
-        match manifest.content {
-            Content::Image(image) => {
-                for part in std::iter::once(image.config).chain(image.layers) {
-                    if !seen.insert(part.digest.clone()) {
-                        continue;
-                    }
-                    let opened = archive.blob(&repository, &part.digest, Some(part.size));
-                    let mut blob = opened.await?;
-                    while blob.chunk().await?.is_some() {}
-                }
-            }
-            Content::Index(index) => {
-                for child in index.manifests {
-                    if seen.insert(child.digest.clone()) {
-                        let reference = Reference::Digest(child.digest);
-                        pending.push(archive.manifest(&repository, &reference).await?);
-                    }
-                }
-            }
+    let read = |digest| {
+        let repository = &repository;
+        async move {
+            archive
+                .manifest(repository, &Reference::Digest(digest))
+                .await
         }
+    };
+    let top = read(main.clone()).await?;
+    let tree = ArtifactTree::collect(top.clone(), read).await;
+    let tree = tree.map_err(|error| match error {
+        TreeError::Fetch(error) => error,
+        TreeError::TooLarge => Error::Archive {
+            reference: archive.name(),
+            source: ArchiveError::TooManyManifests {
+                limit: MOST_MANIFESTS,
+            },
+        },
+    })?;
+    for part in tree.blobs() {
+        let opened = archive.blob(&repository, &part.digest, Some(part.size));
+        let mut blob = opened.await?;
+        while blob.chunk().await?.is_some() {}
     }
     Ok(top)
 }
