@@ -79,8 +79,14 @@ impl Error {
 /// How often fields are taken over from an object that changes meanwhile.
 const TAKE_OVER_ATTEMPTS: u32 = 5;
 
-/// What identifies an object: plural of its kind, namespace, name.
-type Key = (String, String, String);
+/// A part of an object: what one manager wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Part {
+    plural: String,
+    namespace: String,
+    name: String,
+    manager: String,
+}
 
 /// What was written last.
 #[derive(Debug, Clone)]
@@ -93,7 +99,7 @@ struct Written {
 /// Writes objects and remembers what it wrote.
 pub(super) struct Applier {
     client: Client,
-    written: Mutex<HashMap<Key, Written>>,
+    written: Mutex<HashMap<Part, Written>>,
 }
 
 /// Whether an object may exist already.
@@ -122,12 +128,18 @@ impl Applier {
         creation: Creation,
         seen: Option<&ObjectMeta>,
     ) -> Result<(), Error> {
-        let key = key_of(kind, object);
+        let part = Part {
+            plural: kind.plural.clone(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            manager: manager.to_owned(),
+        };
         let content = Digest::of(serde_json::to_vec(object).unwrap_or_default());
-        if self.is_as_written(&key, &content, seen) {
+        if self.is_as_written(&part, &content, seen) {
             return Ok(());
         }
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.1, kind);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &part.namespace, kind);
         let writer = Writer {
             api,
             kind,
@@ -147,7 +159,7 @@ impl Applier {
         self.written
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, written);
+            .insert(part, written);
         Ok(())
     }
 
@@ -184,24 +196,26 @@ impl Applier {
         }
     }
 
-    /// Whether what the watch shows of an object is not older than what was written last.
+    /// Whether what the watch shows of an object that has one owner is not older than what was
+    /// written last.
     pub(super) fn is_seen(&self, kind: &ApiResource, seen: &ObjectMeta) -> bool {
-        let key = (
-            kind.plural.clone(),
-            seen.namespace.clone().unwrap_or_default(),
-            seen.name.clone().unwrap_or_default(),
-        );
+        let part = Part {
+            plural: kind.plural.clone(),
+            namespace: seen.namespace.clone().unwrap_or_default(),
+            name: seen.name.clone().unwrap_or_default(),
+            manager: FIELD_MANAGER.to_owned(),
+        };
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written
-            .get(&key)
+            .get(&part)
             .is_none_or(|written| written.generation <= seen.generation)
     }
 
-    fn is_as_written(&self, key: &Key, content: &Digest, seen: Option<&ObjectMeta>) -> bool {
+    fn is_as_written(&self, part: &Part, content: &Digest, seen: Option<&ObjectMeta>) -> bool {
         let Some(seen) = seen else { return false };
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         // A generation below the one that was written is the watch being late.
-        written.get(key).is_some_and(|written| {
+        written.get(part).is_some_and(|written| {
             written.content == *content
                 && written.uid == seen.uid
                 && seen.generation <= written.generation
@@ -353,14 +367,6 @@ impl Writer<'_> {
             source: Box::new(source),
         }
     }
-}
-
-fn key_of(kind: &ApiResource, object: &DynamicObject) -> Key {
-    (
-        kind.plural.clone(),
-        object.namespace().unwrap_or_default(),
-        object.name_any(),
-    )
 }
 
 /// Names `owner` as the controller of an object: it goes when its owner goes.

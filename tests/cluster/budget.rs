@@ -144,6 +144,53 @@ async fn unchanged_chain_writes_nothing_and_asks_only_for_what_may_have_changed(
 /// The rights in `config/` are enough for all that this program does in these tests.
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
+async fn component_descriptor_that_two_own_is_written_by_neither_while_nothing_changes() {
+    let scene = shared_scene().await;
+    Component::podinfo("example.org/shared", "1.0.0", "podinfo:1", RULES)
+        .push(&scene.private, "shared")
+        .await;
+    let site = Site::new(scene, "shared").await;
+    for name in ["first", "second"] {
+        site.apply(&format!(
+            "apiVersion: delivery.ocm.software/v1alpha1
+kind: ComponentVersion
+metadata: {{name: {name}}}
+spec:
+  interval: 1s
+  component: example.org/shared
+  version: {{semver: '>=1'}}
+  repository: {{url: ghcr.io/shared, secretRef: {{name: ghcr-cred}}}}
+"
+        ))
+        .await;
+    }
+    for name in ["first", "second"] {
+        site.ready("ComponentVersion", name).await;
+    }
+    let runs = async |wanted: usize| {
+        eventually(&format!("{wanted} runs"), INTERVAL * 20, async || {
+            let seen = count(&asked(&site), "secrets");
+            if seen >= wanted {
+                Ok(())
+            } else {
+                Err(seen.to_string())
+            }
+        })
+        .await;
+    };
+    runs(count(&asked(&site), "secrets") + 4).await;
+    let before = asked(&site).len();
+    runs(count(&asked(&site), "secrets") + 6).await;
+    let since = &asked(&site)[before..];
+    assert!(
+        since.iter().all(|event| !event.is_write()),
+        "{}",
+        described(since)
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
 async fn no_request_is_forbidden() {
     let scene = shared_scene().await;
     let site = Site::complete(scene, "rights").await;
