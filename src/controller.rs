@@ -238,6 +238,7 @@ impl Controllers {
         if let Some(endpoint) = self.endpoint {
             let client = context.client.clone();
             let (claim, probe) = (claim.clone(), probe.clone());
+            endpoint.know(&caches.pull_secrets);
             let told = (deployers, caches.authority_secrets.clone());
             tasks.spawn(endpoint.run(client, told, claim, probe, shutdown.clone()));
         } else {

@@ -25,15 +25,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Probe;
+use super::informer::Change;
 use super::lease::Claim;
-use super::tenant::is_ours;
+use super::tenant::{is_ours, salt_in};
 use super::triggers::Queue;
 use crate::api::FluxDeployer;
 use crate::chain::chain;
 use crate::serve::access::{Access, Guest};
 use crate::serve::certificate;
-use crate::serve::pull::{NoRandomness, PullKeys};
-use crate::snapshot::Repository;
+use crate::serve::pull::{NoRandomness, PullKeys, Salt};
+use crate::snapshot::{Namespace, Repository};
 
 use keys::advance_keys;
 use turn::{Tls, advance_certificate, has_all};
@@ -159,6 +160,41 @@ impl Endpoint {
     /// The address that credentials are for.
     pub(super) fn address(&self) -> &str {
         &self.settings.address
+    }
+
+    /// The salt of the password of `namespace`: that of its Secret, if it has one.
+    pub(super) fn salt_of(
+        &self,
+        namespace: &Namespace,
+        secret: Option<&Secret>,
+    ) -> Result<Salt, NoRandomness> {
+        let Some(salt) = secret.and_then(salt_in) else {
+            return self.access.salt_of(namespace);
+        };
+        self.access.expect(namespace.clone(), salt);
+        Ok(salt)
+    }
+
+    /// Takes note of the Secrets that namespaces pull with, all that there are.
+    pub(super) fn know(&self, secrets: &Cache<Secret>) {
+        for secret in secrets.state() {
+            self.see(&secret, Change::Applied);
+        }
+        self.access.lock_out_others();
+    }
+
+    /// Takes note of a change of a Secret that a namespace pulls with.
+    pub(super) fn see(&self, secret: &Secret, change: Change) {
+        let namespace = secret.namespace().unwrap_or_default();
+        let Ok(namespace) = namespace.parse::<Namespace>() else {
+            return;
+        };
+        match (change, salt_in(secret)) {
+            (Change::Deleted, _) => self.access.lock_out(&namespace),
+            (Change::Applied, Some(salt)) => self.access.expect(namespace, salt),
+            // What somebody has damaged is repaired.
+            (Change::Applied, None) => {}
+        }
     }
 
     /// Lets a deployer's namespace read the snapshot of another one, as long as it asks for it.

@@ -12,13 +12,15 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::Resource as _;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
+use tracing::warn;
 
 use super::FIELD_MANAGER;
 use super::apply::{Error, manager_of, owner_reference};
 use super::context::Context;
 use super::endpoint::{Endpoint, Handout};
 use crate::api::FluxDeployer;
+use crate::serve::pull::Salt;
 use crate::snapshot::Namespace;
 
 /// The Secret with the authorities to trust, and nothing else: no key is ever in it.
@@ -27,6 +29,9 @@ pub(super) const CA_SECRET: &str = "ocm-registry-ca";
 /// The Secret with the password.
 pub(super) const PULL_SECRET: &str = "ocm-registry-pull";
 
+/// The key of that Secret.
+const CONFIG: &str = ".dockerconfigjson";
+
 /// Brings about both Secrets in the namespace of `deployer`.
 pub(super) async fn tell(
     deployer: &FluxDeployer,
@@ -34,7 +39,8 @@ pub(super) async fn tell(
     handout: &Handout,
     context: &Context,
 ) -> Result<(), Error> {
-    for wanted in secrets(deployer, endpoint.address(), handout) {
+    let login = login(deployer, endpoint, context);
+    for wanted in secrets(deployer, endpoint.address(), handout, login) {
         let key = ObjectRef::from_obj(&wanted);
         let seen = context.caches.tenant_secret(&key);
         if endpoint.told.is_told(&wanted, seen.as_deref()) {
@@ -55,7 +61,41 @@ pub(super) async fn tell(
     Ok(())
 }
 
-fn secrets(deployer: &FluxDeployer, address: &str, handout: &Handout) -> Vec<Secret> {
+/// The user that the namespace of `deployer` is, and the salt of its password: the one that is
+/// there, or a new one. The registry takes it before anybody can read it.
+fn login(
+    deployer: &FluxDeployer,
+    endpoint: &Endpoint,
+    context: &Context,
+) -> Option<(Namespace, Salt)> {
+    let namespace = deployer.namespace().unwrap_or_default();
+    let secret = ObjectRef::new(PULL_SECRET).within(&namespace);
+    let seen = context.caches.tenant_secret(&secret);
+    // Kubernetes has no namespace whose name this does not take.
+    let user: Namespace = namespace.parse().ok()?;
+    match endpoint.salt_of(&user, seen.as_deref()) {
+        Ok(salt) => Some((user, salt)),
+        Err(failure) => {
+            warn!(%failure, namespace, "failed to make a password");
+            None
+        }
+    }
+}
+
+/// The salt of the password in a Secret.
+pub(super) fn salt_in(secret: &Secret) -> Option<Salt> {
+    let config = secret.data.as_ref()?.get(CONFIG)?;
+    let config: Value = serde_json::from_slice(&config.0).ok()?;
+    let login = config.get("auths")?.as_object()?.values().next()?;
+    Salt::of(login.get("password")?.as_str()?)
+}
+
+fn secrets(
+    deployer: &FluxDeployer,
+    address: &str,
+    handout: &Handout,
+    login: Option<(Namespace, Salt)>,
+) -> Vec<Secret> {
     let namespace = deployer.namespace().unwrap_or_default();
     let secret = |name: &str, kind: &str, key: &str, value: Vec<u8>| Secret {
         metadata: ObjectMeta {
@@ -78,16 +118,15 @@ fn secrets(deployer: &FluxDeployer, address: &str, handout: &Handout) -> Vec<Sec
         "ca.crt",
         handout.authorities.clone().into_bytes(),
     )];
-    // Kubernetes has no namespace whose name this does not take.
-    if let Ok(user) = namespace.parse::<Namespace>() {
-        let password = handout.keys.password(&user);
+    if let Some((user, salt)) = login {
+        let password = handout.keys.password(&user, salt);
         let pair = BASE64_STANDARD.encode(format!("{user}:{}", *password));
         let login = json!({"username": user.as_str(), "password": *password, "auth": pair});
         let config = json!({"auths": {address: login}}).to_string();
         secrets.push(secret(
             PULL_SECRET,
             "kubernetes.io/dockerconfigjson",
-            ".dockerconfigjson",
+            CONFIG,
             config.into_bytes(),
         ));
     }

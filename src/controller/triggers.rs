@@ -19,6 +19,7 @@ use super::endpoint::Endpoint;
 use super::informer::{Change, Listener};
 use super::lookup::names;
 use super::mutation::artifact_of;
+use super::tenant::PULL_SECRET;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, MutationSpec,
     MutationStatus, OcmResource, RECONCILE_REQUEST, Reason, Snapshot, ValuesFrom, is_ready,
@@ -193,6 +194,9 @@ impl Triggers {
             notify: Box::new(move |object, change| {
                 let namespace = object.namespace().unwrap_or_default();
                 let queue = &triggers.flux_deployers;
+                if object.name_any() == PULL_SECRET {
+                    endpoint.see(object, change);
+                }
                 if change == Change::Applied {
                     return owners(object.meta(), "FluxDeployer")
                         .for_each(|name| queue.push(&namespace, name));

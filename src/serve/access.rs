@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::certificate::ServerCertificate;
 use super::distribution::Authorizer;
 use super::listen::Acceptor;
-use super::pull::PullKeys;
+use super::pull::{NoRandomness, PullKeys, Salt};
 use crate::snapshot::{Namespace, Repository};
 
 /// Certificate, keys, and exceptions; clones share them. Without a certificate no connection is
@@ -33,6 +33,11 @@ pub struct Access {
 struct State {
     certificate: Option<Arc<CertifiedKey>>,
     keys: Option<PullKeys>,
+    /// The salt of each namespace's password.
+    salts: HashMap<Namespace, Salt>,
+    /// Whether a namespace that is not among them has no password. At the start they may not all be
+    /// known yet, and what the keys have made is good.
+    has_all_salts: bool,
     /// Repositories that a namespace may read although they are another's, by who asked for it.
     guests: HashMap<Guest, Repository>,
 }
@@ -55,6 +60,31 @@ impl Access {
     /// From now on passwords of `keys` are taken.
     pub fn take(&self, keys: PullKeys) {
         self.change(|state| state.keys = Some(keys));
+    }
+
+    /// From now on `namespace` has a password with this salt, and none that it had before.
+    pub fn expect(&self, namespace: Namespace, salt: Salt) {
+        self.change(|state| _ = state.salts.insert(namespace, salt));
+    }
+
+    /// The salt of the password of `namespace`; a new one where it has none.
+    pub fn salt_of(&self, namespace: &Namespace) -> Result<Salt, NoRandomness> {
+        if let Some(salt) = self.look(|state| state.salts.get(namespace).copied()) {
+            return Ok(salt);
+        }
+        let salt = Salt::random()?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(*state.salts.entry(namespace.clone()).or_insert(salt))
+    }
+
+    /// From now on `namespace` has no password.
+    pub fn lock_out(&self, namespace: &Namespace) {
+        self.change(|state| _ = state.salts.remove(namespace));
+    }
+
+    /// All namespaces that have a password are known.
+    pub fn lock_out_others(&self) {
+        self.change(|state| state.has_all_salts = true);
     }
 
     /// Lets `guest`'s namespace read `repository`, and none that it named before.
@@ -89,6 +119,13 @@ impl Access {
 }
 
 impl State {
+    fn is_expected(&self, namespace: &Namespace, salt: Salt) -> bool {
+        match self.salts.get(namespace) {
+            Some(expected) => *expected == salt,
+            None => !self.has_all_salts,
+        }
+    }
+
     fn may_read(&self, namespace: &Namespace, repository: &Repository) -> bool {
         repository.namespace() == namespace
             || self.guests.iter().any(|(guest, invited)| {
@@ -107,9 +144,13 @@ impl Authorizer for Access {
     fn allows(&self, request: &Parts, repository: Option<&Repository>) -> bool {
         self.look(|state| {
             let keys = state.keys.as_ref();
-            let Some(namespace) = keys.and_then(|keys| keys.namespace_of(&request.headers)) else {
+            let proven = keys.and_then(|keys| keys.namespace_of(&request.headers));
+            let Some((namespace, salt)) = proven else {
                 return false;
             };
+            if !state.is_expected(&namespace, salt) {
+                return false;
+            }
             repository.is_none_or(|repository| state.may_read(&namespace, repository))
         })
     }

@@ -1,8 +1,9 @@
 //! Pull credentials: each namespace has a password of its own, derived from one key.
 //!
-//! Nothing is kept for each namespace: a password is the HMAC of the namespace's name, so that it
-//! can be checked without asking anybody. The key before the present one stays good, so that who
-//! has just read a password can still use it while keys are changed.
+//! A password is the HMAC of the namespace's name and of a salt that stands in front of it, so that
+//! it can be checked without asking anybody. A namespace that is made again under its name gets
+//! another salt. The key before the present one stays good, so that who has just read a password
+//! can still use it while keys are changed.
 
 use std::fmt;
 
@@ -17,6 +18,9 @@ use crate::snapshot::Namespace;
 
 /// How long a key is, in bytes.
 pub const KEY_LENGTH: usize = 32;
+
+/// How long a salt is, in bytes.
+const SALT_LENGTH: usize = 16;
 
 /// What the password is for, so that the key can serve no other purpose by accident.
 const PURPOSE: &str = "ocm-registry-pull\n";
@@ -64,6 +68,28 @@ impl fmt::Debug for PullKey {
     }
 }
 
+/// What sets the password of a namespace apart from that of another one that had its name before.
+/// It is no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Salt([u8; SALT_LENGTH]);
+
+impl Salt {
+    /// A new salt.
+    pub fn random() -> Result<Self, NoRandomness> {
+        let mut bytes = [0; SALT_LENGTH];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    /// The salt of a password, whether that is a right one or not.
+    pub fn of(password: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(password).ok()?);
+        bytes.first_chunk().copied().map(Self)
+    }
+}
+
 /// The key that passwords are made by, and the one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullKeys {
@@ -75,13 +101,16 @@ pub struct PullKeys {
 
 impl PullKeys {
     /// The password with which what is in `namespace` may be pulled; the user is the namespace.
-    pub fn password(&self, namespace: &Namespace) -> Zeroizing<String> {
-        let tag = hmac::sign(&self.current.hmac(), message(namespace.as_str()).as_bytes());
-        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(tag))
+    pub fn password(&self, namespace: &Namespace, salt: Salt) -> Zeroizing<String> {
+        let message = message(namespace.as_str(), &salt.0);
+        let tag = hmac::sign(&self.current.hmac(), &message);
+        let password = Zeroizing::new([salt.0.as_slice(), tag.as_ref()].concat());
+        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(&*password))
     }
 
-    /// The namespace that these headers prove to come from. Compares in constant time.
-    pub(super) fn namespace_of(&self, headers: &HeaderMap) -> Option<Namespace> {
+    /// The namespace that these headers prove to come from, and the salt of its password. Compares
+    /// in constant time.
+    pub(super) fn namespace_of(&self, headers: &HeaderMap) -> Option<(Namespace, Salt)> {
         let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         if header.len() > HEADER_LIMIT {
             return None;
@@ -93,18 +122,18 @@ impl PullKeys {
         let pair = Zeroizing::new(BASE64_STANDARD.decode(token.trim()).ok()?);
         let (user, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
         let password = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(password).ok()?);
-        let message = message(user);
-        let is_from = |key: &PullKey| {
-            let verified = hmac::verify(&key.hmac(), message.as_bytes(), &password);
-            verified.is_ok()
-        };
+        let (salt, tag) = password.split_first_chunk()?;
+        let message = message(user, salt);
+        let is_from = |key: &PullKey| hmac::verify(&key.hmac(), &message, tag).is_ok();
         let is_known = is_from(&self.current) || self.previous.as_ref().is_some_and(is_from);
-        is_known.then(|| user.parse().ok()).flatten()
+        let namespace = user.parse().ok().filter(|_| is_known)?;
+        Some((namespace, Salt(*salt)))
     }
 }
 
-fn message(namespace: &str) -> String {
-    format!("{PURPOSE}{namespace}")
+/// The salt has one length, so nothing can be read in two ways.
+fn message(namespace: &str, salt: &[u8; SALT_LENGTH]) -> Vec<u8> {
+    [PURPOSE.as_bytes(), salt, namespace.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -122,6 +151,8 @@ mod tests {
         }
     }
 
+    const SALT: Salt = Salt([7; SALT_LENGTH]);
+
     fn login(keys: &PullKeys, user: &str, password: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
@@ -130,13 +161,17 @@ mod tests {
             format!("Basic {pair}").parse().unwrap(),
         );
         let found = keys.namespace_of(&headers);
-        found.map(|namespace| namespace.as_str().to_owned())
+        found.map(|(namespace, salt)| {
+            assert_eq!(salt, SALT);
+            namespace.as_str().to_owned()
+        })
     }
 
     #[test]
     fn password_admits_its_own_namespace_alone() {
         let keys = keys(1, None);
-        let password = keys.password(&"shop".parse().unwrap());
+        let password = keys.password(&"shop".parse().unwrap(), SALT);
+        assert_eq!(Salt::of(&password), Some(SALT));
         assert_eq!(login(&keys, "shop", &password).as_deref(), Some("shop"));
         assert_eq!(login(&keys, "other", &password), None);
         assert_eq!(login(&keys, "shop", &password[1..]), None);
@@ -146,10 +181,10 @@ mod tests {
     #[test]
     fn password_of_the_key_before_is_good_until_the_next_change() {
         let shop = "shop".parse().unwrap();
-        let old = keys(1, None).password(&shop);
+        let old = keys(1, None).password(&shop, SALT);
         assert!(login(&keys(2, Some(1)), "shop", &old).is_some());
         assert!(login(&keys(3, Some(2)), "shop", &old).is_none());
-        assert_ne!(keys(2, Some(1)).password(&shop), old);
+        assert_ne!(keys(2, Some(1)).password(&shop, SALT), old);
     }
 
     #[test]
@@ -169,11 +204,22 @@ mod tests {
         }
         assert_eq!(keys.namespace_of(&HeaderMap::new()), None);
         // A user that is no namespace gets nowhere, not even with the password made for it.
-        let tag = hmac::sign(&key(1).hmac(), message("a/b").as_bytes());
+        let tag = hmac::sign(&key(1).hmac(), &message("a/b", &SALT.0));
+        let password = [SALT.0.as_slice(), tag.as_ref()].concat();
         assert_eq!(
-            login(&keys, "a/b", &BASE64_URL_SAFE_NO_PAD.encode(tag)),
+            login(&keys, "a/b", &BASE64_URL_SAFE_NO_PAD.encode(password)),
             None
         );
+    }
+
+    #[test]
+    fn b83_salt_cannot_be_exchanged() {
+        let keys = keys(1, None);
+        let password = keys.password(&"shop".parse().unwrap(), SALT);
+        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(&*password).unwrap();
+        bytes[0] ^= 1;
+        let forged = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        assert_eq!(login(&keys, "shop", &forged), None);
     }
 
     #[test]

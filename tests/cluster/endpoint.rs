@@ -129,9 +129,16 @@ async fn secrets_of_a_namespace_are_repaired_and_go_with_the_last_deployer() {
     site.patch("Secret", CA, wrong).await;
     let right = authorities.data["data"].clone();
     secret(&site, CA, "repaired", |found| found.data["data"] == right).await;
+
+    // Without its Secret a namespace has no password; as one that is made again it gets another.
+    let address = address_of(scene).await;
+    let before = Pull::of(&site, address).await;
     site.delete("Secret", PULL).await;
     let password = pull.data["data"].clone();
-    secret(&site, PULL, "back", |found| found.data["data"] == password).await;
+    secret(&site, PULL, "back", |found| found.data["data"] != password).await;
+    assert_eq!(before.ask(Method::GET, address, "").await.status(), 401);
+    let after = Pull::of(&site, address).await;
+    assert_eq!(after.ask(Method::GET, address, "").await.status(), 200);
 
     // A second deployer is a second owner, so the Secrets outlive the first one.
     let mut second = site.get("FluxDeployer", "podinfo").await;

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kube::ResourceExt as _;
-use kube::api::DynamicObject;
-use serde_json::Value;
+use kube::api::{DynamicObject, ObjectMeta, PostParams};
+use serde_json::{Value, json};
 
 use crate::endpoint::{Pull, address_of};
 use crate::scene::{Scene, TIMEOUT, exclusive_scene};
@@ -55,7 +55,6 @@ async fn content_of_a_deleted_snapshot_can_be_pulled_no_longer() {
     let scene = exclusive_scene().await;
     let site = Site::complete(&scene, "swept").await;
     let address = address_of(&scene).await;
-    // The Secrets go with the last FluxDeployer.
     let pull = Pull::of(&site, address).await;
     let snapshots = site.list("Snapshot").await;
     let mut kept = Vec::new();
@@ -76,6 +75,21 @@ async fn content_of_a_deleted_snapshot_can_be_pulled_no_longer() {
         }
     }
     assert_eq!((kept.len(), gone.len()), (1, 1));
+    // The password goes with the last FluxDeployer, so another one stays.
+    let mut other = site.get("FluxDeployer", "podinfo").await;
+    other.metadata = ObjectMeta {
+        name: Some("other".to_owned()),
+        ..ObjectMeta::default()
+    };
+    let resource = site.list("Resource").await[0].name_any();
+    other.data["spec"]["sourceRef"] = json!({"kind": "Resource", "name": resource});
+    other.data["status"] = Value::Null;
+    let created = site
+        .api("FluxDeployer")
+        .create(&PostParams::default(), &other)
+        .await;
+    created.expect("it is valid");
+    site.ready("FluxDeployer", "other").await;
     site.delete("FluxDeployer", "podinfo").await;
     site.delete("Localization", "podinfo-deployment").await;
     let (path, _) = &gone[0];
@@ -152,14 +166,16 @@ async fn f35_rotten_content_is_made_again_and_flux_notices_nothing() {
         let mut rotten = sound.clone();
         rotten[20] ^= 1;
         fs::write(&file, rotten).expect("the layer can be written");
+        // Nobody asks for it: it is found because everything is read again and again.
         let name = snapshot.name_any();
-        site.request("Snapshot", &name, "rotten").await;
         there("the layer is right again", || {
             fs::read(&file).is_ok_and(|found| found == sound)
         })
         .await;
         site.ready("Snapshot", &name).await;
     }
+    let metrics = scene.controller.lock().await.metrics().await;
+    assert!(metrics.contains("ocm_controller_store_rereads_total"));
     site.settled().await;
     assert_eq!(marks(&site).await, before);
 }

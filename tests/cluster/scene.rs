@@ -218,8 +218,10 @@ pub async fn exclusive_scene() -> MutexGuard<'static, Scene> {
     static SCENE: OnceCell<Mutex<Scene>> = OnceCell::const_new();
     let scene = SCENE
         .get_or_init(|| async {
-            // What these tests interrupt is not to depend on when garbage is collected.
-            let scene = Scene::start_with(Flux::Kustomize, &["--gc-interval=1s"]).await;
+            // What these tests interrupt is not to depend on when garbage is collected, or when the
+            // content store is read again.
+            let flags = ["--gc-interval=1s", "--scrub-interval=1s"];
+            let scene = Scene::start_with(Flux::Kustomize, &flags).await;
             scene.load_private("phoban01-air-gapped").await;
             Mutex::new(scene)
         })

@@ -149,7 +149,7 @@ fn allows(access: &Access, login: Option<(&str, &str)>, repository: &str) -> boo
 #[test]
 fn b83_password_reads_its_own_namespace_alone() {
     let access = Access::default();
-    let password = |namespace: &str| keys(1, None).password(&namespace.parse().unwrap());
+    let password = |namespace: &str| keys(1, None).password(&namespace.parse().unwrap(), salt());
     let (ours, theirs) = (password("ours"), password("theirs"));
     assert!(
         !allows(&access, Some(("ours", &ours)), "ours/app"),
@@ -178,11 +178,48 @@ fn b83_password_reads_its_own_namespace_alone() {
     assert!(!allows(&access, Some(("ours", &ours)), "ours/app"));
 }
 
+fn salt() -> Salt {
+    Salt::random().unwrap()
+}
+
+#[test]
+fn b83_namespace_that_is_made_again_does_not_take_the_password_of_the_one_before() {
+    let access = Access::default();
+    access.take(keys(1, None));
+    let shop: Namespace = "shop".parse().unwrap();
+    let first = access.salt_of(&shop).unwrap();
+    assert_eq!(access.salt_of(&shop).unwrap(), first, "it is kept");
+    let old = keys(1, None).password(&shop, first);
+    let reads = |password: &str| allows(&access, Some(("shop", password)), "shop/app");
+    assert!(reads(&old));
+
+    access.lock_out(&shop);
+    access.lock_out_others();
+    assert!(!reads(&old), "it has no password any more");
+    let second = access.salt_of(&shop).unwrap();
+    let new = keys(1, None).password(&shop, second);
+    assert!(reads(&new));
+    assert!(!reads(&old));
+}
+
+#[test]
+fn password_is_good_after_a_restart_until_all_are_known_and_then_if_it_is() {
+    let access = Access::default();
+    access.take(keys(1, None));
+    let (shop, salt): (Namespace, _) = ("shop".parse().unwrap(), salt());
+    let password = keys(1, None).password(&shop, salt);
+    let reads = || allows(&access, Some(("shop", password.as_str())), "shop/app");
+    assert!(reads());
+    access.expect(shop, salt);
+    access.lock_out_others();
+    assert!(reads());
+}
+
 #[test]
 fn guest_reads_what_it_was_invited_to_and_only_as_long() {
     let access = Access::default();
     access.take(keys(1, None));
-    let password = keys(1, None).password(&"guests".parse().unwrap());
+    let password = keys(1, None).password(&"guests".parse().unwrap(), salt());
     let reads = |repository| allows(&access, Some(("guests", &password)), repository);
     let guest = || Guest {
         namespace: "guests".to_owned(),

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::*;
 use crate::serve::access::Access;
-use crate::serve::pull::{KEY_LENGTH, PullKey, PullKeys};
+use crate::serve::pull::{KEY_LENGTH, PullKey, PullKeys, Salt};
 
 /// User and password of a client, if it sends any.
 type Login<'a> = Option<(&'a str, &'a str)>;
@@ -41,7 +41,8 @@ async fn cve_2024_39897_cve_2026_31801_cve_2026_35172_cve_2026_41888_ghsa_c9p4_x
         current: PullKey::from_bytes(&[1; KEY_LENGTH]).unwrap(),
         previous: None,
     };
-    let password = |namespace: &str| keys.password(&namespace.parse().unwrap());
+    let salt = Salt::random().unwrap();
+    let password = |namespace: &str| keys.password(&namespace.parse().unwrap(), salt);
     let (our_password, their_password) = (password("ours"), password("theirs"));
     let access = Access::default();
     access.take(keys);
