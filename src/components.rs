@@ -31,9 +31,7 @@ use self::guarded::Guarded;
 use self::kept::{Home, Kept};
 use crate::oci::{Digest, RepositoryName};
 use crate::ocm::{ComponentName, Descriptor, OcmRepository, ReadComponent, Version, Walk};
-use crate::registry::{
-    Counters, Credentials, Endpoint, Pool, Reference, RegistryRepository, Scheme,
-};
+use crate::registry::{Counters, Credentials, Endpoint, Pool, Reference, RegistryRepository};
 use crate::repository::component::{self, Wanted};
 use crate::repository::{RegistryArtifacts, SharedArtifacts};
 use crate::snapshot::Namespace;
@@ -255,16 +253,8 @@ fn repository_of(registry: &str, name: &RepositoryName) -> String {
 }
 
 fn endpoint(repository: &OcmRepository) -> Result<Endpoint> {
-    Endpoint::new(scheme(repository), repository.host()).map_err(|source| Error::Address {
+    Endpoint::of(repository).map_err(|source| Error::Address {
         repository: repository.to_string(),
         source,
     })
-}
-
-fn scheme(repository: &OcmRepository) -> Scheme {
-    if repository.plain_http() {
-        Scheme::Http
-    } else {
-        Scheme::Https
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::kept::Home;
 use super::signed::{self, Terms};
-use super::{Components, Error, Place, Result, scheme};
+use super::{Components, Error, Place, Result};
 use crate::oci::{Digest, Hasher, ImageReference};
 use crate::ocm::{
     Accepted, Access, BlobDescriptor, BlobLocation, OciBlob, ReadComponent, Resource, location,
@@ -125,7 +125,7 @@ impl Components {
         // Plain HTTP is the repository's own setting; it holds for nobody else's host.
         let own = place.repository.written_host();
         let scheme = if own.is_ok_and(|own| own == reference.host()) {
-            scheme(&place.repository)
+            registry::Scheme::of(&place.repository)
         } else {
             registry::Scheme::Https
         };

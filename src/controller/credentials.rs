@@ -256,7 +256,5 @@ fn add_secret(
     let url: RepositoryUrl = repository
         .parse()
         .map_err(|source| Error::ParseUrl { source })?;
-    credentials
-        .add_properties(name, data, url.endpoint())
-        .map_err(parse)
+    credentials.add_properties(name, data, &url).map_err(parse)
 }

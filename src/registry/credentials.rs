@@ -8,7 +8,7 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::endpoint::{Endpoint, RegistryRepository, Scheme};
+use super::endpoint::{Endpoint, RegistryRepository, RepositoryUrl, Scheme};
 use super::scope::{Asked, Purpose, Scope};
 use super::secret::Secret;
 use super::tls::ExtraRoots;
@@ -206,12 +206,7 @@ impl Credentials {
 
     /// Adds one credential for everything at `endpoint`.
     pub fn add(&mut self, endpoint: &Endpoint, credential: Credential) {
-        let scope = Scope {
-            host: endpoint.host().to_owned(),
-            port: Some(endpoint.port()),
-            ..Scope::default()
-        };
-        self.push(scope, credential);
+        self.push(Scope::of(endpoint), credential);
     }
 
     /// Adds what the docker config JSON under `key` of a Secret says.
@@ -229,12 +224,13 @@ impl Credentials {
     }
 
     /// Adds the plain keys of a Secret (`username`, `password`, `identityToken`,
-    /// `certificateAuthority`, `ca.crt`) as the credential for `endpoint`.
+    /// `certificateAuthority`, `ca.crt`) as the credential for the registry of `url`, and before
+    /// all others for what lies below its path.
     pub fn add_properties(
         &mut self,
         secret: &str,
         data: &BTreeMap<String, Vec<u8>>,
-        endpoint: &Endpoint,
+        url: &RepositoryUrl,
     ) -> Result<()> {
         let mut properties = BTreeMap::new();
         for key in [
@@ -259,7 +255,12 @@ impl Credentials {
                  password, identityToken, certificateAuthority, ca.crt",
             )
         })?;
-        self.add(endpoint, credential);
+        if let Some(path) = url.path() {
+            let mut scope = Scope::of(url.endpoint());
+            scope.path = Some(path.to_string());
+            self.push(scope, credential.clone());
+        }
+        self.add(url.endpoint(), credential);
         Ok(())
     }
 

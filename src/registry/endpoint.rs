@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{Error, Result};
 use crate::oci::{ImageReference, RepositoryName};
+use crate::ocm::{self, OcmRepository};
 
 /// What Docker Hub is called in references, and where its API is.
 const DOCKER_HUB: &str = "docker.io";
@@ -22,6 +23,15 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// How the registry of an OCM repository is spoken to.
+    pub fn of(repository: &OcmRepository) -> Self {
+        if repository.plain_http() {
+            Self::Http
+        } else {
+            Self::Https
+        }
+    }
+
     /// The scheme as it stands in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,6 +92,11 @@ impl Endpoint {
             host: host.to_owned(),
             port: url.port(),
         })
+    }
+
+    /// The registry that an OCM repository is in.
+    pub fn of(repository: &OcmRepository) -> Result<Self> {
+        Self::new(Scheme::of(repository), repository.host())
     }
 
     /// The scheme.
@@ -166,10 +181,10 @@ impl fmt::Display for RegistryRepository {
     }
 }
 
-/// The URL of an OCM repository: a registry and the path below which its components lie.
+/// A registry, and a path in it below which something lies: the components of an OCM repository, or
+/// what this program pushes.
 ///
-/// `[SCHEME://]HOST[:PORT][/PATH]` with scheme `https` (also `oci`, and where none is written) or
-/// `http`.
+/// It is written as an [`OcmRepository`] is; `oci://` is another word for `https://`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryUrl {
     endpoint: Endpoint,
@@ -197,33 +212,34 @@ impl RepositoryUrl {
     }
 }
 
+impl TryFrom<&OcmRepository> for RepositoryUrl {
+    type Error = Error;
+
+    fn try_from(repository: &OcmRepository) -> Result<Self> {
+        Ok(Self {
+            endpoint: Endpoint::of(repository)?,
+            path: repository.sub_path().cloned(),
+        })
+    }
+}
+
 impl FromStr for RepositoryUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |problem: &str| Error::ParseUrl {
+        let plain = match text.strip_prefix("oci://") {
+            Some(rest) => format!("https://{rest}"),
+            None => text.to_owned(),
+        };
+        let repository = plain.parse::<OcmRepository>();
+        let repository = repository.map_err(|source| Error::ParseUrl {
             text: without_userinfo(text),
-            problem: problem.to_owned(),
-        };
-        let (scheme, rest) = match text.split_once("://") {
-            None => (Scheme::Https, text),
-            Some(("https" | "oci", rest)) => (Scheme::Https, rest),
-            Some(("http", rest)) => (Scheme::Http, rest),
-            Some(_) => return Err(wrong("expected https://, http:// or no scheme")),
-        };
-        if rest.contains(['?', '#']) {
-            return Err(wrong("it has a query or a fragment"));
-        }
-        if rest.contains('@') {
-            return Err(wrong("it has a user name: put credentials into a Secret"));
-        }
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let endpoint = Endpoint::new(scheme, authority)?;
-        let path = match path.trim_matches('/') {
-            "" => None,
-            path => Some(parse_name(path)?),
-        };
-        Ok(Self { endpoint, path })
+            problem: match source {
+                ocm::Error::ParseRepository { problem, .. } => problem,
+                source => source.to_string(),
+            },
+        })?;
+        Self::try_from(&repository)
     }
 }
 

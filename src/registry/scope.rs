@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::endpoint::{RegistryRepository, Scheme};
+use super::endpoint::{Endpoint, RegistryRepository, Scheme};
 
 /// What a credential is for: one for a registry is never given to a web server of its host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,6 +70,15 @@ impl<'a> Asked<'a> {
 }
 
 impl Scope {
+    /// Everything in the registry at `endpoint`.
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            host: endpoint.host().to_owned(),
+            port: Some(endpoint.port()),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn fits(&self, asked: &Asked<'_>) -> bool {
         let path_fits = self.path.as_deref().is_none_or(|path| {
             let rest = asked.path.strip_prefix(path);

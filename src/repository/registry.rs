@@ -13,7 +13,7 @@ use crate::oci::{Digest, RepositoryName, Tag};
 use crate::ocm::OcmRepository;
 use crate::registry::{
     BlobSource, Client, Credentials, Endpoint, Manifest, Pool, Reference, RegistryRepository,
-    Resolved, Result, Scheme,
+    Resolved, Result,
 };
 
 /// An OCI registry, as seen by the owner of some credentials.
@@ -40,13 +40,7 @@ impl RegistryArtifacts {
         repository: &OcmRepository,
         credentials: Arc<Credentials>,
     ) -> Result<Self> {
-        let scheme = if repository.plain_http() {
-            Scheme::Http
-        } else {
-            Scheme::Https
-        };
-        let endpoint = Endpoint::new(scheme, repository.host())?;
-        Ok(Self::new(pool, endpoint, credentials))
+        Ok(Self::new(pool, Endpoint::of(repository)?, credentials))
     }
 
     /// The client for `repository`: credentials may be for a path alone.

@@ -65,6 +65,14 @@ impl Component {
             "mediaType": media_type,
         });
         self.add(name, kind, "local", &access);
+        let digest = Registry::digest(&content);
+        if let Some(added) = self.resources.last_mut() {
+            added["digest"] = json!({
+                "hashAlgorithm": "SHA-256",
+                "normalisationAlgorithm": "genericBlobDigest/v1",
+                "value": digest.trim_start_matches("sha256:"),
+            });
+        }
         self.blobs.push((media_type, content));
         self
     }
@@ -86,9 +94,9 @@ impl Component {
         }));
     }
 
-    /// Pushes it below `base`, the path of an OCM repository in the registry.
-    pub async fn push(self, registry: &Registry, base: &str) {
-        let descriptor = json!({
+    /// Its descriptor, without signatures.
+    pub fn descriptor(&self) -> Value {
+        json!({
             "meta": {"schemaVersion": "v2"},
             "component": {
                 "name": self.name,
@@ -99,7 +107,18 @@ impl Component {
                 "sources": [],
                 "componentReferences": [],
             },
-        });
+        })
+    }
+
+    /// Pushes it below `base`, the path of an OCM repository in the registry.
+    pub async fn push(self, registry: &Registry, base: &str) {
+        self.push_signed(registry, base, &json!([])).await;
+    }
+
+    /// The same with these signatures.
+    pub async fn push_signed(self, registry: &Registry, base: &str, signatures: &Value) {
+        let mut descriptor = self.descriptor();
+        descriptor["signatures"] = signatures.clone();
         let repository = format!("{base}/component-descriptors/{}", self.name);
         let mut layers = Vec::new();
         let descriptor = (DESCRIPTOR, descriptor.to_string().into_bytes());

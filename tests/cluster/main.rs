@@ -11,9 +11,11 @@ mod support;
 
 mod api;
 mod budget;
+mod certified;
 mod component;
 mod configuration;
 mod conformance;
+mod credentials;
 mod endpoint;
 mod failures;
 mod garbage;

@@ -1,8 +1,8 @@
 //! Certificates of a test's own authority.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 
 /// A certificate and its private key, both PEM.
@@ -20,16 +20,36 @@ pub struct Authority {
 impl Authority {
     /// Makes an authority; its name stands in error messages about certificates.
     pub fn new(name: &str) -> Self {
-        let mut params = params(name, &[]);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, new_key()).expect("valid parameters");
-        Self { issuer }
+        let issuer = CertifiedIssuer::self_signed(authority_params(name), new_key());
+        Self {
+            issuer: issuer.expect("valid parameters"),
+        }
     }
 
     /// The authority's own certificate: what a client has to trust.
     pub fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    /// An authority below this one.
+    pub fn below(&self, name: &str) -> Self {
+        let params = authority_params(name);
+        let issuer = CertifiedIssuer::signed_by(params, new_key(), &self.issuer);
+        Self {
+            issuer: issuer.expect("valid parameters"),
+        }
+    }
+
+    /// A certificate in PEM for signing code by the private key of `key`, also PEM.
+    pub fn certify_signer(&self, name: &str, key: &str) -> String {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        let key = KeyPair::from_pem(key).expect("a private key");
+        let certificate = params.signed_by(&key, &self.issuer);
+        certificate.expect("valid parameters").pem()
     }
 
     /// A server certificate for these host names and addresses.
@@ -47,6 +67,13 @@ impl Authority {
             key: key.serialize_pem(),
         }
     }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = params(name, &[]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 /// A new ECDSA P-256 key: made in no time, and known to every program here.

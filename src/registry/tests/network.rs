@@ -52,7 +52,7 @@ async fn f12_certificate_authority_of_a_secret_is_trusted_for_its_host_alone() {
         let data = BTreeMap::from([("ca.crt".to_owned(), pem.as_bytes().to_vec())]);
         let mut credentials = Credentials::default();
         credentials
-            .add_properties("registry-ca", &data, &endpoint)
+            .add_properties("registry-ca", &data, &"reg.example".parse().unwrap())
             .unwrap();
         let place = crate::registry::RegistryRepository::new(endpoint.clone(), repository());
         Client::new(

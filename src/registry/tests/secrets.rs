@@ -33,7 +33,7 @@ fn plain(pairs: &[(&str, &str)]) -> Result<Credentials, Error> {
         .collect();
     let url: RepositoryUrl = "reg.example:5000".parse().unwrap();
     let mut credentials = Credentials::default();
-    credentials.add_properties("plain-secret", &data, url.endpoint())?;
+    credentials.add_properties("plain-secret", &data, &url)?;
     Ok(credentials)
 }
 
@@ -57,13 +57,22 @@ fn docker_config_is_read_in_all_its_forms() {
             "https://quay.example/v2/":{{"auth":"{auth}"}},
             "https://index.docker.io/v1/":{{"auth":"{}"}},
             "acr.example":{{"identitytoken":"refresh"}},
+            "az.example":{{"auth":"{}","identitytoken":"as-password"}},
+            "ghcr.io/team":{{"username":"team","password":"p"}},
+            "https://ghcr.io/team/deep/":{{"username":"deep","password":"p"}},
             "left.example":{{}}
         }},"credsStore":"desktop"}}"#,
-        base64("hub:pw").trim_end_matches('=')
+        base64("hub:pw").trim_end_matches('='),
+        base64("00000000:"),
     );
     let credentials = docker(&json).unwrap();
     for (url, expected) in [
         ("ghcr.io/a", "bot:with:colon"),
+        ("ghcr.io/team", "team:p"),
+        ("ghcr.io/team/a", "team:p"),
+        ("ghcr.io/teams/a", "bot:with:colon"),
+        ("ghcr.io/team/deep/er", "deep:p"),
+        ("az.example/a", "00000000:as-password"),
         ("reg.example:5000/a", "u:p"),
         ("reg.example/a", ""),
         ("quay.example", "bot:with:colon"),
@@ -225,6 +234,28 @@ fn plain_keys_are_for_host_and_port_of_the_repository() {
         let error = plain(pairs).unwrap_err().to_string();
         assert!(error.contains("Secret \"plain-secret\""), "{error}");
         assert!(!error.contains(CANARY), "{error}");
+    }
+}
+
+#[test]
+fn plain_keys_for_two_repositories_of_one_host_are_each_for_its_path() {
+    let mut credentials = Credentials::default();
+    for (path, user) in [("team/source", "source"), ("team/target", "target")] {
+        let data = BTreeMap::from([
+            ("username".to_owned(), user.as_bytes().to_vec()),
+            ("password".to_owned(), b"p".to_vec()),
+        ]);
+        let url = format!("reg.example/{path}").parse().unwrap();
+        credentials.add_properties("plain", &data, &url).unwrap();
+    }
+    for (url, expected) in [
+        ("reg.example/team/source", "source:p"),
+        ("reg.example/team/target", "target:p"),
+        // Images of a component may lie anywhere in its registry.
+        ("reg.example/images", "source:p"),
+        ("reg.example:8443/team/source", ""),
+    ] {
+        assert_eq!(found(&credentials, url), expected, "{url}");
     }
 }
 
