@@ -84,6 +84,12 @@ impl Component {
         self
     }
 
+    /// Adds a resource that is where its access says.
+    pub fn with_access(mut self, name: &str, kind: &str, access: &Value) -> Self {
+        self.add(name, kind, "external", access);
+        self
+    }
+
     fn add(&mut self, name: &str, kind: &str, relation: &str, access: &Value) {
         self.resources.push(json!({
             "name": name,

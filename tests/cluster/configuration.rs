@@ -1,5 +1,7 @@
 //! Configuration, charts, and localization without rules.
 
+use std::sync::{Arc, Mutex};
+
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
@@ -8,6 +10,7 @@ use crate::scene::{Scene, TIMEOUT, ready_condition, shared_scene};
 use crate::support::cluster::Flux;
 use crate::support::fixture;
 use crate::support::git::GitRepository;
+use crate::support::registry::Registry;
 use crate::support::wait::{self, eventually};
 
 /// A component version of the private registry, in a namespace that may read it.
@@ -600,4 +603,110 @@ async fn configuration_by_localization_rules_localizes_and_says_so() {
         }
     })
     .await;
+}
+
+/// A chart in a chart repository is installed under its own version, which the resource's version
+/// and that of the component differ from.
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn chart_of_a_chart_repository_is_installed_by_helm_controller() {
+    const VERSION: &str = "0.3.0";
+    let charts = ChartRepository::start("echo", VERSION).await;
+    let trusted = format!("--resolve=charts.example.org={}", charts.address);
+    let scene = Scene::start_with(Flux::KustomizeAndHelm, &[&trusted]).await;
+    let namespace = scene.cluster.namespace("helm-access").await;
+    let access = json!({"type": "helm/v1", "helmRepository": "http://charts.example.org/stable",
+                        "helmChart": format!("echo:{VERSION}")});
+    let made = Component::new("example.org/charted", "2.0.0");
+    let made = made.with_access("chart", "helmChart", &access);
+    made.push(&scene.private, "made").await;
+    let (url, name) = ("ghcr.io/made", "example.org/charted");
+    component(&scene, &namespace, url, name, "2.0.0").await;
+    let objects = "
+apiVersion: delivery.ocm.software/v1alpha1
+kind: Resource
+metadata: {name: chart}
+spec:
+  interval: 1m0s
+  sourceRef: {kind: ComponentVersion, name: component, resourceRef: {name: chart}}
+---
+apiVersion: delivery.ocm.software/v1alpha1
+kind: FluxDeployer
+metadata: {name: echo}
+spec:
+  interval: 1m0s
+  sourceRef: {kind: Resource, name: chart}
+  helmReleaseTemplate: {interval: 1m0s, install: {disableWait: true}}
+";
+    scene.cluster.apply_in(&namespace, objects).await;
+    let resource = scene.ready("Resource", &namespace, "chart").await;
+    let snapshot = resource.data["status"]["snapshotName"].as_str();
+    let snapshot = scene
+        .ready("Snapshot", &namespace, snapshot.expect("a name"))
+        .await;
+    assert_eq!(snapshot.data["spec"]["tag"], VERSION);
+
+    let releases = scene
+        .cluster
+        .api("helm.toolkit.fluxcd.io/v2", "HelmRelease", &namespace)
+        .await;
+    wait::until(&releases, "echo", "ready", wait::is_ready).await;
+    assert_eq!(charts.asked(), ["/stable/index.yaml", "/stable/echo.tgz"]);
+}
+
+/// A chart repository with one chart, on loopback; it ends with the test.
+struct ChartRepository {
+    address: std::net::SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl ChartRepository {
+    async fn start(name: &str, version: &str) -> Self {
+        let chart = chart(name, version);
+        let digest = Registry::digest(&chart);
+        let digest = digest.trim_start_matches("sha256:");
+        let index = format!(
+            "apiVersion: v1\nentries:\n  {name}:\n  - version: {version}\n    digest: {digest}\n    \
+             urls: [{name}.tgz]\n"
+        );
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = asked.clone();
+        let router = axum::Router::new().fallback(move |request: axum::extract::Request| {
+            let path = request.uri().path().to_owned();
+            let body = if path.ends_with("/index.yaml") {
+                index.clone().into_bytes()
+            } else {
+                chart.clone()
+            };
+            log.lock().expect("no panic").push(path);
+            async move { body }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("no panic").clone()
+    }
+}
+
+/// A packed chart with one ConfigMap.
+fn chart(name: &str, version: &str) -> Vec<u8> {
+    let metadata = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: charted}\n";
+    let packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(packed);
+    for (path, content) in [("Chart.yaml", &*metadata), ("templates/map.yaml", manifest)] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive
+            .append_data(&mut header, format!("{name}/{path}"), content.as_bytes())
+            .expect("a path that fits a header");
+    }
+    let packed = archive.into_inner().expect("it is held in memory");
+    packed.finish().expect("it is held in memory")
 }

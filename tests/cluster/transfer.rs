@@ -168,6 +168,44 @@ async fn signed_component_is_the_same_through_registries_and_archives() {
         .manifest("site/ocm/stefanprodan/podinfo", "6.3.5")
         .await;
     assert_eq!(Registry::digest(&copied), IMAGE);
+    // And what is deployed from there names the last registry, by its own rules.
+    let last = "https://mirror.example.org/site/ocm";
+    let deployment = verify::localized(&hosts, last).await;
+    assert!(
+        deployment.contains(&format!("image: {image}\n")),
+        "{deployment}"
+    );
+    assert!(!deployment.contains("ghcr.io"), "{deployment}");
+}
+
+/// The names that the two reference tools give to copied images, and that a component keeps on its
+/// way through an archive.
+#[tokio::test]
+#[ignore = "needs registries"]
+async fn images_are_named_as_the_reference_tools_name_them() {
+    let (public, mirror) = tokio::join!(public(), registry("mirror.example.org"));
+    let hosts = [("ghcr.io", &public), ("mirror.example.org", &mirror)];
+    let tagged = "mirror.example.org/a/stefanprodan/podinfo:6.3.5";
+    let podinfo = |place: &str| format!("{place}//{PODINFO}:6.3.5");
+    let source = podinfo("ghcr.io/phoban01");
+    for (target, names, expected) in [
+        ("a", "as-written", tagged.to_owned()),
+        ("b", "pinned", tagged.replace("/a/", "/b/") + "@" + IMAGE),
+    ] {
+        let place = format!("mirror.example.org/{target}");
+        let names = format!("--image-names={names}");
+        transferred(&hosts, &["--copy-resources", &names, &source, &place]).await;
+        let repository = format!("{target}/component-descriptors/{PODINFO}");
+        let access = image_access(&mirror, &repository, "6.3.5").await;
+        assert_eq!(access["imageReference"], expected);
+    }
+    // A name with a digest is copied as one.
+    let (pinned, place) = (podinfo("mirror.example.org/b"), "ghcr.io/third");
+    transferred(&hosts, &["--copy-resources", &pinned, place]).await;
+    let repository = format!("third/component-descriptors/{PODINFO}");
+    let access = image_access(&public, &repository, "6.3.5").await;
+    let expected = format!("ghcr.io/third/stefanprodan/podinfo:6.3.5@{IMAGE}");
+    assert_eq!(access["imageReference"], expected);
 }
 
 #[tokio::test]
@@ -375,8 +413,15 @@ async fn large_blob_flows_from_registry_to_registry_in_bounded_memory() {
 /// Verification through the library, as the controller does it.
 mod verify {
     use super::*;
+    use std::collections::BTreeMap;
+
+    use ocm_controller::archive::{Limits, Reader};
     use ocm_controller::components::{Components, Place};
+    use ocm_controller::edit::Missing;
+    use ocm_controller::mutation::{LoadedImages, localize};
     use ocm_controller::ocm::signature::{PublicKey, Signer};
+    use ocm_controller::ocm::{Accepted, ReadComponent, Resource, location};
+    use ocm_controller::pipeline::Pipeline;
     use ocm_controller::registry::{Pool, Settings, Transport};
     use ocm_controller::repository::{Archive, Location};
     use ocm_controller::store::Store;
@@ -388,6 +433,61 @@ mod verify {
         key: &str,
         expected: bool,
     ) {
+        let (components, place, root) = podinfo(hosts, place).await;
+        let pem = fs::read(key_file(key)).expect("a key");
+        let signer = Signer {
+            name: "alice".to_owned(),
+            key: PublicKey::parse(&pem).expect("a key"),
+            at: std::time::SystemTime::now(),
+        };
+        let verified = components.verify(&place, root, &[signer]).await;
+        assert_eq!(verified.is_ok(), expected, "{key}: {:?}", verified.err());
+    }
+
+    /// The Deployment of podinfo 6.3.5 at `place`, localized by the rules that it brings along.
+    pub(super) async fn localized(hosts: &[(&str, &Registry)], place: &str) -> String {
+        let (components, place, root) = podinfo(hosts, place).await;
+        let store = Store::open(scratch::folder("layers")).expect("a store");
+        let pipeline = Pipeline::new(components, store.clone(), Limits::default());
+        let component = Accepted::NotAsked(root);
+        let resource = |name: &str| {
+            let mut all = component.descriptor.resources.iter();
+            all.find(|found| found.name == name).expect("a resource")
+        };
+        let config = pipeline.config_data(&place, &component, resource("config"));
+        let config = config.await.expect("rules");
+        let images = LoadedImages {
+            components: &BTreeMap::from([(Vec::new(), component.clone())]),
+            reference: |component: &Accepted, resource: &Resource| {
+                Ok(location(component, resource)?)
+            },
+        };
+        let substitutions = localize(&config.localization, &images, Missing::Refuse);
+        let substitutions = substitutions.expect("rules that apply");
+        let layer = pipeline.resource(&place, &component, resource("deployment"));
+        let layer = layer.await.expect("a layer");
+        let layer = pipeline
+            .substitute(&place.namespace, &layer, substitutions)
+            .await
+            .expect("localized");
+        let blob = store.open_blob(&layer.digest).expect("a store");
+        let blob = blob.expect("the layer is there");
+        let limits = Limits::default();
+        let mut reader = Reader::open(blob, &limits).expect("an archive");
+        while let Some(entry) = reader.next_entry().expect("an archive") {
+            if entry.path.as_str() == "deployment.yaml" {
+                let content = reader.read_file(&entry.path).expect("a file");
+                return String::from_utf8(content).expect("text");
+            }
+        }
+        panic!("the Deployment is not there");
+    }
+
+    /// podinfo 6.3.5 at `place`, and what reads it there.
+    async fn podinfo(
+        hosts: &[(&str, &Registry)],
+        place: &str,
+    ) -> (Components, Place, ReadComponent) {
         let location: Location = place.parse().expect("a place");
         let mut roots = Vec::new();
         let mut overrides = Vec::new();
@@ -422,14 +522,7 @@ mod verify {
         let digest = digest.expect("the version is there");
         let root = components.read(&place, &name, &version, &digest).await;
         let root = root.expect("it can be read");
-        let pem = fs::read(key_file(key)).expect("a key");
-        let signer = Signer {
-            name: "alice".to_owned(),
-            key: PublicKey::parse(&pem).expect("a key"),
-            at: std::time::SystemTime::now(),
-        };
-        let verified = components.verify(&place, root, &[signer]).await;
-        assert_eq!(verified.is_ok(), expected, "{key}: {:?}", verified.err());
+        (components, place, root)
     }
 
     fn key_file(key: &str) -> PathBuf {

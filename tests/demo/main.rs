@@ -89,8 +89,8 @@ async fn present(begun: Instant) -> Result<Stage> {
     say("and ocm-controller ...");
     let stage = Stage::start().await;
     say(&format!(
-        "... all are ready after {:.1} s. The registry holds what `ocm transfer component\n\
-         --copy-resources` put there: phoban.io/podinfo 6.2.3 and 6.3.5 with their images.\n",
+        "... all are ready after {:.1} s. The registry holds the public component\n\
+         phoban.io/podinfo and its images; its private part is still empty.\n",
         begun.elapsed().as_secs_f32()
     ));
     match tell(&stage).await {
@@ -105,7 +105,15 @@ async fn present(begun: Instant) -> Result<Stage> {
 /// The guide's commands in their order.
 async fn tell(stage: &Stage) -> Result<()> {
     let mut shell = stage.shell();
-    say("# The credentials of the private registry, as the guide makes them");
+    say("# The component goes into the private registry, with its resources");
+    shell
+        .run(
+            "ocm-controller transfer component --copy-resources \
+             ghcr.io/phoban01//phoban.io/podinfo $AIR_GAPPED_REGISTRY",
+        )
+        .await?;
+
+    say("\n# The credentials of the private registry, as the guide makes them");
     shell
         .run(
             "kubectl create secret docker-registry -n ocm-system ghcr-cred \

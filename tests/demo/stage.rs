@@ -2,7 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::shell::Shell;
 use crate::support::cluster::{Cluster, Flux, Options};
@@ -41,7 +42,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts everything and fills the registry.
+    /// Starts everything; the registry holds what is public.
     pub(crate) async fn start() -> Self {
         let cluster = Options {
             flux: Flux::Kustomize,
@@ -58,8 +59,11 @@ impl Stage {
             Registry::start(registry),
             GitRepository::start(&readme),
         );
-        let fixture = fixture("registry/phoban01-air-gapped");
-        registry.load(&fixture, |_| true).await;
+        // The guide knows of two versions.
+        let public = fixture("registry/phoban01-public");
+        registry
+            .load(&public, |found| found.tag.as_deref() != Some("6.4.0"))
+            .await;
         for file in [
             "manager/namespace.yaml",
             "rbac/role.yaml",
@@ -83,13 +87,34 @@ impl Stage {
             ..ControllerOptions::default()
         };
         let controller = Controller::start(&cluster, &program(), options).await;
-        Self {
+        let stage = Self {
             controller,
             cluster,
             git,
             registry,
             home: scratch::folder("home"),
-        }
+        };
+        stage.furnish();
+        stage
+    }
+
+    /// Gives the user a password for `ghcr.io`, and an `ocm-controller` that finds it on loopback.
+    fn furnish(&self) {
+        let bin = self.home.join("bin");
+        std::fs::create_dir_all(&bin).expect("the folder is writable");
+        let script = format!(
+            "#!/bin/sh\nexec {program} \"$@\" --allow-loopback --resolve=ghcr.io={address} \
+             --ca-file={ca}\n",
+            program = program(),
+            address = self.registry.address(),
+            ca = self.registry.ca_file().display(),
+        );
+        let file = bin.join("ocm-controller");
+        std::fs::write(&file, script).expect("the folder is writable");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&file, executable).expect("the file is the demo's own");
+        let config = self.registry.docker_config("ghcr.io");
+        std::fs::write(self.home.join("config.json"), config).expect("the folder is writable");
     }
 
     /// A shell of a user who has kubectl, Git, and the credentials that the guide assumes.
@@ -98,7 +123,9 @@ impl Stage {
         let environment = vec![
             ("KUBECONFIG", self.cluster.admin_kubeconfig().into()),
             ("KUBECACHEDIR", self.home.join("kube").into()),
-            ("PATH", path()),
+            ("PATH", path(&self.home.join("bin"))),
+            ("DOCKER_CONFIG", self.home.clone().into()),
+            set("AIR_GAPPED_REGISTRY", "ghcr.io/phoban01/air-gapped"),
             set("GITHUB_USER", USER),
             set("GITHUB_TOKEN", PASSWORD),
             set("GIT_AUTHOR_NAME", "ops"),
@@ -158,10 +185,12 @@ fn program() -> String {
     program.display().to_string()
 }
 
-/// The programs of `make tools` first.
-fn path() -> OsString {
+/// The user's own programs first, then those of `make tools`.
+fn path(own: &Path) -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
-    let all = [tools_folder()].into_iter().chain(env::split_paths(&path));
+    let all = [own.to_owned(), tools_folder()]
+        .into_iter()
+        .chain(env::split_paths(&path));
     env::join_paths(all).expect("PATH is made of folders")
 }
 
