@@ -4,7 +4,6 @@
 TOOLS := etcd kubernetes registry conformance source-controller kustomize-controller helm-controller helm
 
 CHART := charts/ocm-controller
-ROLE := $(CHART)/templates/clusterrole.yaml
 
 # Stops with one line where a program is missing: $(call need,PROGRAM,what to do).
 need = @command -v $(1) >/dev/null 2>&1 || { echo "$(1) is missing: $(2)" >&2; exit 1; }
@@ -39,8 +38,7 @@ generate: needed tool-kubernetes ## Write anew what is made from other files: CR
 	@cargo run --locked --quiet --bin ocm-controller -- crds > crds/delivery.ocm.software.yaml.new
 	@mv crds/delivery.ocm.software.yaml.new crds/delivery.ocm.software.yaml
 	@cp crds/delivery.ocm.software.yaml $(CHART)/crds/
-	@{ sed '/^rules:/,$$d' $(ROLE); sed -n '/^rules:/,$$p' config/rbac/role.yaml; } > $(CHART)/role.new
-	@mv $(CHART)/role.new $(ROLE)
+	@sed '1,/^rules:/d' config/rbac/role.yaml > $(CHART)/files/rights.yaml
 	@target/tools/bin/kubectl kustomize config/default > config/install.yaml.new
 	@mv config/install.yaml.new config/install.yaml
 	@WRITE_VALUES=1 cargo test --locked --quiet --test offline values::table_of_values

@@ -35,7 +35,7 @@ use crate::registry::{Counters, Credentials, Endpoint, Pool, Reference, Registry
 use crate::repository::component::{self, Wanted};
 use crate::repository::{RegistryArtifacts, SharedArtifacts};
 use crate::snapshot::Namespace;
-use crate::store::{Holder, Store};
+use crate::store::{Cached, Holder, Store};
 
 /// From where component versions are read, and on whose behalf.
 #[derive(Debug, Clone)]
@@ -190,10 +190,14 @@ impl Components {
     ) -> Result<Option<Bytes>> {
         let (place, repository, digest) = (place.clone(), home.to_string(), digest.clone());
         self.blocking(move |store| {
-            if !store.is_granted(place.holder(&repository), &digest)? {
-                return Ok(None);
-            }
-            Ok(store.read_small(&digest, limit as u64)?.map(Bytes::from))
+            let found = if store.is_granted(place.holder(&repository), &digest)? {
+                store.read_small(&digest, limit as u64)?.map(Bytes::from)
+            } else {
+                None
+            };
+            let bytes = found.as_ref().map(|found| found.len() as u64);
+            store.count_lookup(Cached::Content, bytes);
+            Ok(found)
         })
         .await
     }

@@ -3,13 +3,18 @@
 //! Each kind has a file that says only what is its own, in three steps: gather (all reads), core
 //! (pure), publish (all writes). What they share is here:
 //!
-//! - `informer`: one watch a kind, and the store that it fills;
+//! - `selection`: which objects are reconciled here;
+//! - `watches`, `informer`, `decode`: one watch a kind, and the store that it fills;
+//! - `undecodable`: objects that cannot be read, which say so;
 //! - `triggers`: who looks again when something changes;
-//! - `lease`, `throttle`: who may write to the API server at this moment, and how often;
+//! - `lease`, `throttle`, `requests`: who may write to the API server at this moment, how often it
+//!   is asked, and how often it was;
+//! - `queue`: what is to be looked at;
 //! - `driver`: suspend, status, events, retries, panics;
 //! - `lookup`, `circle`, `origin`: from references to objects and components;
 //! - `apply`, `produce`: writing objects, publishing results;
-//! - `endpoint`, `tenant`: the registry's certificate and keys, and who is told of them;
+//! - `endpoint`, `outside`, `tenant`: the registry's certificate and keys, or those of another one,
+//!   and who is told of them;
 //! - `garbage`: what the cluster needs of the content store, and the collection of the rest;
 //! - `scrub`: the search for what has rotted in it.
 
@@ -18,6 +23,7 @@ mod circle;
 mod component_version;
 mod context;
 mod credentials;
+mod decode;
 mod driver;
 mod endpoint;
 mod events;
@@ -31,35 +37,37 @@ mod mutation;
 pub mod notify;
 mod origin;
 mod outcome;
+mod outside;
 mod pinning;
 mod produce;
+mod queue;
+pub mod requests;
 mod resource;
 #[cfg(test)]
 mod scripted;
 mod scrub;
+mod selection;
 mod snapshot;
 mod takeover;
 mod tenant;
 pub mod throttle;
 mod triggers;
+mod undecodable;
+mod watches;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::DynamicObject;
-use kube::core::{ApiResource, DeserializeGuard, PartialObjectMeta};
-use kube::{Api, Client, Resource};
+use kube::Client;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::{
-    ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
-    Snapshot, flux,
+    ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource, Snapshot,
 };
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
@@ -67,20 +75,25 @@ use crate::registry::Transport;
 use crate::serve::access::Access;
 
 use apply::Applier;
-use context::{Caches, Context};
+use context::Context;
 use credentials::CredentialCache;
-use driver::Memories;
+use driver::{Memories, Reconcile};
 use endpoint::Endpoint;
 use events::Events;
 use health::{WatchHealth, WorkHealth};
-use informer::{Informer, Listed};
-use lease::Leadership;
+use informer::Listed;
+use lease::{Claim, Leadership};
 use notify::Notifier;
-use triggers::{Queue, Triggers};
+use outside::OutsideSecrets;
+use queue::{Backlog, Queue};
+use tenant::Told;
+use triggers::{Queues, Triggers};
+use watches::Watches;
 
 pub use context::{OnRepublish, OutsideRegistry, Settings};
 pub use endpoint::{EndpointSettings, PULL_KEY_SECRET};
 pub use pinning::PinImages;
+pub use selection::{LabelSelector, Selection};
 
 /// The one field manager of everything that is written, and the controller's name in events.
 const FIELD_MANAGER: &str = "ocm-controller";
@@ -140,7 +153,7 @@ impl Health {
     }
 
     /// The kinds that are watched, and for how long the watch of each has been failing.
-    pub fn failing_watches(&self) -> Vec<(String, Duration)> {
+    pub fn failing_watches(&self) -> BTreeMap<String, Duration> {
         self.watches.failing(Instant::now())
     }
 }
@@ -175,7 +188,7 @@ impl Controllers {
     /// Has them keep the certificate and the pull keys of the registry that looks at `access`.
     #[must_use]
     pub fn guarding(mut self, settings: EndpointSettings, access: Access) -> Self {
-        self.endpoint = Some(Endpoint::new(settings, access));
+        self.endpoint = Some(Endpoint::new(settings, access, self.metrics.clone()));
         self
     }
 
@@ -187,16 +200,22 @@ impl Controllers {
     /// Runs until `shutdown`, then lets what is under way end, but for no longer than the grace
     /// that the settings give. `probe` is told what the readiness probe has to know.
     pub async fn run(self, probe: impl Probe, shutdown: CancellationToken) {
-        let watches = Watches::new(&self.client, self.endpoint.clone());
+        let selection = &self.settings.selection;
+        let outside = self.settings.outside_registry.as_ref();
+        let outside_secrets = outside.and_then(OutsideSecrets::new);
+        let tells = self.endpoint.is_some() || outside_secrets.is_some();
+        let watches = Watches::new(&self.client, selection, tells);
+        let applier = Applier::new(self.client.clone(), self.pipeline.store().clone());
+        applier.written().recall().await;
         let (caches, listed) = (watches.caches(), watches.listed());
-        let (snapshots, snapshot_requests) = Queue::new();
+        let (queues, backlogs) = queues(&self.metrics);
         let grace = self.settings.graceful_shutdown;
         let address = self.settings.events_address.clone();
         let notifier = address.map(|address| Notifier::start(address, self.metrics.clone()));
         let context = Arc::new(Context {
             events: Events::new(self.client.clone(), instance(), notifier),
             work: Arc::clone(&self.health.work),
-            applier: Applier::new(self.client.clone()),
+            applier,
             credentials: CredentialCache::new(self.client.clone()),
             client: self.client,
             settings: self.settings,
@@ -204,30 +223,24 @@ impl Controllers {
             transport: self.transport,
             metrics: self.metrics,
             endpoint: self.endpoint.clone(),
+            outside_secrets: outside_secrets.clone(),
+            told: Told::default(),
             caches: caches.clone(),
             memories: Memories::default(),
-            snapshots: snapshots.clone(),
+            snapshots: queues.snapshots.clone(),
         });
-        let (component_versions, component_version_requests) = Queue::new();
-        let (resources, resource_requests) = Queue::new();
-        let (localizations, localization_requests) = Queue::new();
-        let (configurations, configuration_requests) = Queue::new();
-        let (flux_deployers, flux_deployer_requests) = Queue::new();
         let triggers = Triggers {
-            caches: caches.clone(),
-            component_versions,
-            resources,
-            localizations,
-            configurations,
-            snapshots,
-            flux_deployers,
+            context: Arc::clone(&context),
+            queues,
         };
         let mut tasks = JoinSet::new();
         let deployers = (
             caches.flux_deployers.clone(),
-            triggers.flux_deployers.clone(),
+            triggers.queues.flux_deployers.clone(),
         );
-        watches.spawn(&triggers, &mut tasks, &self.health.watches, &shutdown);
+        let (reports, undecodable) = mpsc::unbounded_channel();
+        let health = &self.health.watches;
+        watches.spawn(&triggers, &reports, &mut tasks, health, &shutdown);
         // Whoever looks before everything is listed takes what is not listed yet for missing, and
         // who cannot look must not keep others from it.
         tokio::select! {
@@ -243,6 +256,9 @@ impl Controllers {
             tasks.spawn(endpoint.run(client, told, claim, probe, shutdown.clone()));
         } else {
             probe.registry(None);
+            if let Some(outside) = outside_secrets {
+                tasks.spawn(outside.run(context.client.clone(), deployers, shutdown.clone()));
+            }
         }
         let stop_election = CancellationToken::new();
         let election = tokio::spawn({
@@ -250,23 +266,12 @@ impl Controllers {
             let reached = move |problem: Option<&str>| probe.lease(problem);
             self.leadership.run(reached, stop)
         });
-        macro_rules! control {
-            ($cache:ident, $requests:ident) => {
-                tasks.spawn(driver::run(
-                    Arc::clone(&context),
-                    caches.$cache.clone(),
-                    $requests,
-                    claim.clone(),
-                    shutdown.clone(),
-                ));
-            };
-        }
-        control!(component_versions, component_version_requests);
-        control!(resources, resource_requests);
-        control!(localizations, localization_requests);
-        control!(configurations, configuration_requests);
-        control!(snapshots, snapshot_requests);
-        control!(flux_deployers, flux_deployer_requests);
+        backlogs.work_off(&context, &claim, &mut tasks, &shutdown);
+        let report = undecodable::run(Arc::clone(&context), undecodable, claim, shutdown.clone());
+        tasks.spawn(report);
+        let stop_keeping = CancellationToken::new();
+        let written = Arc::clone(context.applier.written());
+        let keeping = tokio::spawn(written.keep(stop_keeping.clone()));
         let interval = context.settings.gc_interval;
         tasks.spawn(garbage::run(
             Arc::clone(&context),
@@ -283,6 +288,9 @@ impl Controllers {
             warn!("dropped work that did not end in time; it is done again at the next start");
             tasks.shutdown().await;
         }
+        // What ended last was not noted yet.
+        stop_keeping.cancel();
+        let _ = keeping.await;
         // Last, so that the next leader begins when nothing of this one is under way.
         stop_election.cancel();
         let _ = election.await;
@@ -290,168 +298,77 @@ impl Controllers {
     }
 }
 
-/// The watches of all kinds.
-struct Watches {
-    component_versions: Informer<DeserializeGuard<ComponentVersion>>,
-    component_descriptors: Informer<PartialObjectMeta<ComponentDescriptor>>,
-    resources: Informer<DeserializeGuard<OcmResource>>,
-    localizations: Informer<DeserializeGuard<Localization>>,
-    configurations: Informer<DeserializeGuard<Configuration>>,
-    snapshots: Informer<DeserializeGuard<Snapshot>>,
-    flux_deployers: Informer<DeserializeGuard<FluxDeployer>>,
-    oci_repositories: Informer<DeserializeGuard<DynamicObject>>,
-    kustomizations: Informer<DeserializeGuard<DynamicObject>>,
-    helm_releases: Informer<DeserializeGuard<DynamicObject>>,
-    git_repositories: Informer<DeserializeGuard<DynamicObject>>,
-    buckets: Informer<DeserializeGuard<DynamicObject>>,
-    config_maps: Informer<PartialObjectMeta<ConfigMap>>,
-    authority_secrets: Informer<DeserializeGuard<Secret>>,
-    pull_secrets: Informer<DeserializeGuard<Secret>>,
-    endpoint: Option<Arc<Endpoint>>,
+/// The ends of the queues that the controllers read from.
+struct Backlogs {
+    component_versions: Backlog<ComponentVersion>,
+    resources: Backlog<OcmResource>,
+    localizations: Backlog<Localization>,
+    configurations: Backlog<Configuration>,
+    snapshots: Backlog<Snapshot>,
+    flux_deployers: Backlog<FluxDeployer>,
 }
 
-impl Watches {
-    fn new(client: &Client, endpoint: Option<Arc<Endpoint>>) -> Self {
-        let secrets = |name| Informer::new(Api::all(client.clone()), (), |_| ()).named(name);
-        Self {
-            component_versions: typed(client),
-            component_descriptors: Informer::new(Api::all(client.clone()), (), |_| ()),
-            resources: typed(client),
-            localizations: typed(client),
-            configurations: typed(client),
-            snapshots: typed(client),
-            flux_deployers: typed(client),
-            oci_repositories: dynamic(client, &flux::oci_repository()),
-            kustomizations: dynamic(client, &flux::kustomization()),
-            helm_releases: dynamic(client, &flux::helm_release()),
-            git_repositories: dynamic(client, &flux::git_repository()),
-            buckets: dynamic(client, &flux::bucket()),
-            config_maps: Informer::new(Api::all(client.clone()), (), only_name),
-            authority_secrets: secrets(tenant::CA_SECRET),
-            pull_secrets: secrets(tenant::PULL_SECRET),
-            endpoint,
-        }
-    }
+/// The queues of all controllers, and the other ends of them.
+fn queues(metrics: &Metrics) -> (Queues, Backlogs) {
+    let (component_versions, of_component_versions) = queue(metrics);
+    let (resources, of_resources) = queue(metrics);
+    let (localizations, of_localizations) = queue(metrics);
+    let (configurations, of_configurations) = queue(metrics);
+    let (snapshots, of_snapshots) = queue(metrics);
+    let (flux_deployers, of_flux_deployers) = queue(metrics);
+    let queues = Queues {
+        component_versions,
+        resources,
+        localizations,
+        configurations,
+        snapshots,
+        flux_deployers,
+    };
+    let backlogs = Backlogs {
+        component_versions: of_component_versions,
+        resources: of_resources,
+        localizations: of_localizations,
+        configurations: of_configurations,
+        snapshots: of_snapshots,
+        flux_deployers: of_flux_deployers,
+    };
+    (queues, backlogs)
+}
 
-    fn caches(&self) -> Caches {
-        Caches {
-            component_versions: self.component_versions.store(),
-            component_descriptors: self.component_descriptors.store(),
-            resources: self.resources.store(),
-            localizations: self.localizations.store(),
-            configurations: self.configurations.store(),
-            snapshots: self.snapshots.store(),
-            flux_deployers: self.flux_deployers.store(),
-            oci_repositories: self.oci_repositories.store(),
-            kustomizations: self.kustomizations.store(),
-            helm_releases: self.helm_releases.store(),
-            git_repositories: self.git_repositories.store(),
-            buckets: self.buckets.store(),
-            authority_secrets: self.authority_secrets.store(),
-            pull_secrets: self.pull_secrets.store(),
-        }
-    }
+/// The queue of a kind, which shows its length.
+fn queue<K: Reconcile>(metrics: &Metrics) -> (Queue<K>, Backlog<K>) {
+    Queue::new(metrics.queue(K::NAME))
+}
 
-    /// Told once everything that reconciling relies on has been listed. Flux's kinds are not among
-    /// it: they may be installed later.
-    fn listed(&self) -> Vec<Listed> {
-        let mut listed = vec![
-            self.component_versions.listed(),
-            self.component_descriptors.listed(),
-            self.resources.listed(),
-            self.localizations.listed(),
-            self.configurations.listed(),
-            self.snapshots.listed(),
-            self.flux_deployers.listed(),
-        ];
-        if self.endpoint.is_some() {
-            listed.extend([self.authority_secrets.listed(), self.pull_secrets.listed()]);
-        }
-        listed
-    }
-
-    /// Starts all watches; their listeners fill the queues.
-    fn spawn(
+impl Backlogs {
+    /// Starts the controllers.
+    fn work_off(
         self,
-        triggers: &Triggers,
+        context: &Arc<Context>,
+        claim: &Claim,
         tasks: &mut JoinSet<()>,
-        health: &Arc<WatchHealth>,
         shutdown: &CancellationToken,
     ) {
-        macro_rules! watch {
-            ($informer:expr, $($listener:expr),+) => {
-                let mut informer = $informer;
-                $(informer.listen($listener);)+
-                tasks.spawn(informer.run(Arc::clone(health), shutdown.clone()));
-            };
+        macro_rules! work_off {
+            ($($kind:ident),*) => {$(
+                tasks.spawn(driver::run(
+                    Arc::clone(context),
+                    context.caches.$kind.clone(),
+                    self.$kind,
+                    claim.clone(),
+                    shutdown.clone(),
+                ));
+            )*};
         }
-        watch!(
-            self.component_versions,
-            Triggers::own(&triggers.component_versions),
-            triggers.component_version()
+        work_off!(
+            component_versions,
+            resources,
+            localizations,
+            configurations,
+            snapshots,
+            flux_deployers
         );
-        watch!(self.component_descriptors, triggers.component_descriptor());
-        watch!(
-            self.resources,
-            Triggers::own(&triggers.resources),
-            triggers.producer()
-        );
-        watch!(
-            self.localizations,
-            Triggers::own(&triggers.localizations),
-            triggers.producer()
-        );
-        watch!(
-            self.configurations,
-            Triggers::own(&triggers.configurations),
-            triggers.producer()
-        );
-        watch!(
-            self.snapshots,
-            Triggers::own(&triggers.snapshots),
-            triggers.snapshot()
-        );
-        watch!(self.flux_deployers, Triggers::own(&triggers.flux_deployers));
-        watch!(self.git_repositories, triggers.flux_source());
-        watch!(self.buckets, triggers.flux_source());
-        watch!(self.config_maps, triggers.config_map());
-        watch!(
-            self.oci_repositories,
-            triggers.flux_object(),
-            triggers.flux_source()
-        );
-        watch!(self.kustomizations, triggers.flux_object());
-        watch!(self.helm_releases, triggers.flux_object());
-        if let Some(endpoint) = &self.endpoint {
-            watch!(self.authority_secrets, triggers.tenant_secret(endpoint));
-            watch!(self.pull_secrets, triggers.tenant_secret(endpoint));
-        }
     }
-}
-
-fn typed<K>(client: &Client) -> Informer<DeserializeGuard<K>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + driver::Reconcile,
-{
-    Informer::new(Api::all(client.clone()), (), |_| ())
-}
-
-/// Keeps of a ConfigMap what tells that it has changed; it is read when it is used.
-fn only_name(object: &mut PartialObjectMeta<ConfigMap>) {
-    object.metadata = ObjectMeta {
-        name: object.metadata.name.take(),
-        namespace: object.metadata.namespace.take(),
-        resource_version: object.metadata.resource_version.take(),
-        ..ObjectMeta::default()
-    };
-}
-
-fn dynamic(client: &Client, kind: &ApiResource) -> Informer<DeserializeGuard<DynamicObject>> {
-    Informer::new(
-        Api::all_with(client.clone(), kind),
-        kind.clone(),
-        flux_deployer::prune,
-    )
 }
 
 /// Waits until everything that reconciling relies on has been listed. Flux's kinds are not among

@@ -3,7 +3,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
@@ -16,7 +17,8 @@ use prometheus_client::registry::Registry;
 
 use crate::api::Reason;
 use crate::registry::{HostCount, Transport};
-use crate::store::{Statistics, Store};
+use crate::serve::Refusals;
+use crate::store::{CacheStatistics, Statistics, Store};
 
 /// In front of every name.
 const PREFIX: &str = "ocm_controller";
@@ -40,6 +42,30 @@ struct WatchLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HostLabel {
+    host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabel {
+    verb: &'static str,
+    code: String,
+}
+
+/// What was counted elsewhere, read when somebody asks.
+#[derive(Clone)]
+pub struct Sources {
+    /// Requests to registries.
+    pub transport: Transport,
+    /// The content store.
+    pub store: Store,
+    /// Connections to the registry of this program that came to nothing.
+    pub refusals: Arc<Refusals>,
+    /// What another registry did not delete.
+    pub undeleted: Arc<AtomicU64>,
 }
 
 /// What became of an event that was to be posted to `--events-addr`.
@@ -72,6 +98,9 @@ pub struct Metrics {
     reconciles: Family<VerdictLabel, Counter>,
     durations: Durations,
     under_way: Family<KindLabel, Gauge>,
+    queues: Family<KindLabel, Gauge>,
+    requests: Family<RequestLabel, Counter>,
+    certificate_expiry: Family<HostLabel, Gauge>,
     leader: Gauge,
     failing_watches: Family<WatchLabel, Gauge>,
     notifications: Family<ResultLabel, Counter>,
@@ -80,8 +109,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics of this process, with what `transport` and `store` have counted.
-    pub fn new(transport: Transport, store: Store) -> Self {
+    /// Metrics of this process, with what `sources` have counted.
+    pub fn new(sources: Sources) -> Self {
         let reconciles: Family<VerdictLabel, Counter> = Family::default();
         let durations: Durations = Family::new_with_constructor(seconds);
         let mut registry = Registry::with_prefix(PREFIX);
@@ -100,6 +129,24 @@ impl Metrics {
             "objects_under_way",
             "Reconciles that go on now, by kind",
             under_way.clone(),
+        );
+        let queues: Family<KindLabel, Gauge> = Family::default();
+        registry.register(
+            "queue_depth",
+            "Objects that wait to be looked at, by kind",
+            queues.clone(),
+        );
+        let requests: Family<RequestLabel, Counter> = Family::default();
+        registry.register(
+            "api_requests",
+            "Requests to the API server, by what they wanted and what was answered",
+            requests.clone(),
+        );
+        let certificate_expiry: Family<HostLabel, Gauge> = Family::default();
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the certificate that the registry shows expires",
+            certificate_expiry.clone(),
         );
         let leader = Gauge::default();
         registry.register(
@@ -130,13 +177,26 @@ impl Metrics {
             "Garbage collections that failed",
             failed_collections.clone(),
         );
+        let Sources {
+            transport,
+            store,
+            refusals,
+            undeleted,
+        } = sources;
         registry.register_collector(Box::new(Registries { transport }));
         registry.register_collector(Box::new(Content { store }));
+        registry.register_collector(Box::new(Endpoints {
+            refusals,
+            undeleted,
+        }));
         Self {
             registry: Arc::new(registry),
             reconciles,
             durations,
             under_way,
+            queues,
+            requests,
+            certificate_expiry,
             leader,
             failing_watches,
             notifications,
@@ -162,6 +222,27 @@ impl Metrics {
         let gauge = self.under_way.get_or_create(&KindLabel { kind }).clone();
         gauge.inc();
         UnderWay(gauge)
+    }
+
+    /// The gauge of how many objects of `kind` wait to be looked at.
+    pub fn queue(&self, kind: &'static str) -> Gauge {
+        self.queues.get_or_create(&KindLabel { kind }).clone()
+    }
+
+    /// Counts a request to the API server; without a code where there was no answer.
+    pub fn asked(&self, verb: &'static str, code: Option<u16>) {
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        let label = RequestLabel { verb, code };
+        self.requests.get_or_create(&label).inc();
+    }
+
+    /// Sets when the certificate expires that the registry shows as `host`.
+    pub fn set_certificate_expiry(&self, host: &str, expires: SystemTime) {
+        let since = expires.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        let host = host.to_owned();
+        let gauge = self.certificate_expiry.get_or_create(&HostLabel { host });
+        gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// Sets whether this process is the one that acts.
@@ -281,6 +362,8 @@ impl Collector for Content {
             quarantined,
             reread_bytes,
             rereads,
+            content,
+            results,
             free,
         } = self.store.statistics();
         let gauges = [
@@ -326,6 +409,63 @@ impl Collector for Content {
             let column = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(column)?;
         }
+        let lookups: [Lookups; 3] = [
+            (
+                "store_hits",
+                "Content and results that were in the store",
+                |found| found.hits,
+            ),
+            ("store_hit_bytes", "Bytes of these", |found| found.bytes),
+            (
+                "store_misses",
+                "Content and results that had to be fetched or made",
+                |found| found.misses,
+            ),
+        ];
+        for (name, help, value) in lookups {
+            let mut column = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (what, found) in [("content", content), ("result", results)] {
+                let counter = ConstCounter::new(value(&found));
+                counter.encode(column.encode_family(&[("what", what)])?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Name, help, and which count it is.
+type Lookups = (&'static str, &'static str, fn(&CacheStatistics) -> u64);
+
+/// What the registries for snapshots have counted, read when somebody asks.
+#[derive(Debug)]
+struct Endpoints {
+    refusals: Arc<Refusals>,
+    undeleted: Arc<AtomicU64>,
+}
+
+impl Collector for Endpoints {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counters = [
+            (
+                "endpoint_failed_handshakes",
+                "Connections to the registry whose TLS handshake failed",
+                self.refusals.handshakes(),
+            ),
+            (
+                "endpoint_refused_connections",
+                "Connections to the registry that were one too many",
+                self.refusals.connections(),
+            ),
+            (
+                "outside_undeleted_manifests",
+                "Manifests that another registry did not delete",
+                self.undeleted.load(Ordering::Relaxed),
+            ),
+        ];
+        for (name, help, value) in counters {
+            let column = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(column)?;
+        }
         Ok(())
     }
 }
@@ -339,7 +479,12 @@ mod tests {
     fn reconciles_are_counted_by_kind_and_reason() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let metrics = Metrics::new(Transport::new(Settings::default()).unwrap(), store);
+        let metrics = Metrics::new(Sources {
+            transport: Transport::new(Settings::default()).unwrap(),
+            store,
+            refusals: Arc::default(),
+            undeleted: Arc::default(),
+        });
         metrics.reconciled(
             "resource",
             Reason::GetResourceFailed,

@@ -26,7 +26,7 @@ use crate::oci::{Digest, Tag};
 use crate::ocm::{Accepted, Resource};
 use crate::publish::{BuiltIn, NewImage, Published, Snapshots};
 use crate::snapshot::{self, Artifact, ContentKind, Namespace, Repository};
-use crate::store::{Blob, BlobWriter, Store, Stored};
+use crate::store::{Blob, BlobWriter, Cached, Store, Stored};
 
 use layer::{Derived, Prepared};
 
@@ -274,9 +274,11 @@ impl Pipeline {
             if let Some(known) = known {
                 let Layer { digest, size, .. } = known.layer();
                 if store.contains(digest).map_err(failed)? == Some(*size) {
+                    store.count_lookup(Cached::Result, Some(*size));
                     return Ok(known);
                 }
             }
+            store.count_lookup(Cached::Result, None);
             let result = make(store, store.writer().map_err(failed)?)?;
             store
                 .set_derivation(&namespace, &key, &result)

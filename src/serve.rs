@@ -16,5 +16,5 @@ mod pace;
 mod range;
 mod standby;
 
-pub use listen::{Acceptor, Limits, Plain, listen};
+pub use listen::{Acceptor, Limits, Plain, Refusals, listen};
 pub use standby::while_serving;

@@ -8,6 +8,7 @@
 //! refs/tags/<namespace>/<snapshot>/<tag>
 //! refs/derivations/<namespace>/<algorithm>/<2>/<hex>
 //! refs/grants/<namespace>/<holder>/<digest of the repository's URL>/<algorithm>-<hex>
+//! notes/<name>                   what the process wants to know after a restart
 //! trash/                         content that was swept; emptied by the next sweep, and at start-up
 //! quarantine/                    content that did not match its digest; emptied at start-up
 //! ```
@@ -57,7 +58,7 @@ use tracing::warn;
 use crate::oci::Digest;
 
 pub use blob::{Blob, BlobWriter, Stored};
-pub use counts::Statistics;
+pub use counts::{CacheStatistics, Cached, Statistics};
 pub use garbage::{Collection, Swept};
 pub use live::{Live, LiveSnapshot};
 pub use plan::Plan;

@@ -1,12 +1,14 @@
 //! `ocm-controller run`: the controllers, and the registry that Flux pulls from.
 
 mod cluster;
+mod selection;
 mod serving;
 mod tenancy;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,12 +27,12 @@ use crate::archive::Limits;
 use crate::chain::chain;
 use crate::components::Components;
 use crate::controller::{Controllers, Health, OnRepublish, PinImages, Probe, Settings};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sources};
 use crate::mutation::SchemaPolicy;
 use crate::pipeline::Pipeline;
-use crate::registry::Pool;
+use crate::registry::{Pool, Transport};
 use crate::serve::admin::{Readiness, health_router, metrics_router};
-use crate::serve::{self, Acceptor, Plain};
+use crate::serve::{self, Acceptor, Plain, Refusals};
 use crate::store::{self, Store};
 use crate::telemetry::{self, LogFormat};
 
@@ -60,6 +62,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct RunArguments {
     #[command(flatten)]
     cluster: cluster::ClusterArguments,
+
+    #[command(flatten)]
+    selection: selection::SelectionArguments,
 
     /// Where content is kept. Losing it costs time, never correctness.
     #[arg(long, value_name = "DIR", default_value = "/data")]
@@ -208,7 +213,17 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         "health-probe-bind-address",
         arguments.health_probe_bind_address,
     );
-    tasks.spawn(endpoint(flag, address, Plain, probes, shutdown.clone()).await?);
+    tasks.spawn(
+        endpoint(
+            flag,
+            address,
+            Plain,
+            probes,
+            Arc::default(),
+            shutdown.clone(),
+        )
+        .await?,
+    );
 
     let opening = open_store(&arguments.data_dir, &readiness);
     let Some(opened) = shutdown.run_until_cancelled(opening).await else {
@@ -217,13 +232,16 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     };
     let store = opened?;
     let transport = arguments.network.transport().map_err(Error::Network)?;
-    let components = Components::new(Pool::new(transport.clone()), store.clone());
-    let mut pipeline = Pipeline::new(components, store.clone(), arguments.limits());
-    if let Some(remote) = arguments.serving.remote(&store, &transport) {
-        pipeline = pipeline.publishing_to(Arc::new(remote));
-    }
-    let metrics = Metrics::new(transport.clone(), store.clone());
-    let cluster = arguments.cluster.connect().await;
+    let (pipeline, undeleted) = arguments.pipeline(&store, &transport);
+    let refusals = Arc::<Refusals>::default();
+    let metrics = Metrics::new(Sources {
+        transport: transport.clone(),
+        store: store.clone(),
+        refusals: Arc::clone(&refusals),
+        undeleted,
+    });
+    let selection = arguments.selection.selection();
+    let cluster = arguments.cluster.connect(&selection, &metrics).await;
     let (client, leadership) = cluster.map_err(|source| Error::Cluster { source })?;
     let claim = leadership.claim();
     let controllers = Controllers::new(
@@ -236,9 +254,15 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
     );
 
     let (acts, watches) = (claim.clone(), controllers.health());
+    let offered = serving::Served {
+        namespace: arguments.cluster.namespace(),
+        store: store.clone(),
+        claim,
+        refusals,
+    };
     let controllers = arguments
         .serving
-        .serve(store.clone(), claim, controllers, &mut tasks, &shutdown)
+        .serve(offered, controllers, &mut tasks, &shutdown)
         .await?;
 
     let _ = health.set(controllers.health());
@@ -248,7 +272,17 @@ pub(super) async fn run(arguments: RunArguments, ignored: &[&'static str]) -> Re
         metrics.render()
     });
     let (flag, address) = ("metrics-bind-address", arguments.metrics_bind_address);
-    tasks.spawn(endpoint(flag, address, Plain, rendered, shutdown.clone()).await?);
+    tasks.spawn(
+        endpoint(
+            flag,
+            address,
+            Plain,
+            rendered,
+            Arc::default(),
+            shutdown.clone(),
+        )
+        .await?,
+    );
     let look = look_after(store, served, readiness.clone());
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(look).map(|_| ()));
     controllers.run(ReadinessProbe(readiness), shutdown).await;
@@ -332,6 +366,7 @@ async fn endpoint<A: Acceptor>(
     address: SocketAddr,
     acceptor: A,
     router: Router,
+    refusals: Arc<Refusals>,
     shutdown: CancellationToken,
 ) -> Result<impl Future<Output = ()>, Error> {
     let listener = TcpListener::bind(address)
@@ -346,6 +381,7 @@ async fn endpoint<A: Acceptor>(
         acceptor,
         router,
         serve::Limits::default(),
+        refusals,
         shutdown,
     ))
 }
@@ -365,6 +401,19 @@ pub(super) fn stop_on_signal(shutdown: CancellationToken) -> io::Result<impl Fut
 }
 
 impl RunArguments {
+    /// The chain over `store`, and the count of what another registry does not delete.
+    fn pipeline(&self, store: &Store, transport: &Transport) -> (Pipeline, Arc<AtomicU64>) {
+        let components = Components::new(Pool::new(transport.clone()), store.clone());
+        let pipeline = Pipeline::new(components, store.clone(), self.limits());
+        match self.serving.remote(store, transport) {
+            None => (pipeline, Arc::default()),
+            Some(remote) => {
+                let undeleted = remote.undeleted();
+                (pipeline.publishing_to(Arc::new(remote)), undeleted)
+            }
+        }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             unpacked_bytes: self.max_unpacked_bytes,
@@ -383,8 +432,9 @@ impl RunArguments {
             ),
         };
         Ok(Settings {
+            selection: self.selection.selection(),
             registry_address: self.serving.address(),
-            outside_registry: self.serving.outside(),
+            outside_registry: self.serving.outside(self.cluster.namespace()),
             concurrent: self.concurrent,
             graceful_shutdown: self.graceful_shutdown_timeout,
             reconcile_timeout: self.reconcile_timeout,

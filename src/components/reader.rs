@@ -11,7 +11,7 @@ use super::{Components, Content, Place};
 use crate::oci::Digest;
 use crate::registry::BlobReader;
 use crate::repository::Blob;
-use crate::store;
+use crate::store::{self, Cached};
 
 /// The largest blob that is kept as it was pulled, in bytes: rules are read at every reconcile,
 /// and larger content is kept in the form that is made of it.
@@ -71,6 +71,8 @@ impl ContentReader {
                 if is_small {
                     return self.keep(&from, &digest, blob);
                 }
+                let store = &self.components.store;
+                store.count_lookup(Cached::Content, None);
                 Ok(self.stream(blob))
             }
             Piece::Remote(remote, digest) => {
@@ -98,11 +100,15 @@ impl ContentReader {
     fn kept(&self, from: &str, digest: &Digest) -> io::Result<Option<store::Blob>> {
         let store = &self.components.store;
         let holder = self.place.holder(from);
-        let is_granted = store.is_granted(holder, digest).map_err(io::Error::other)?;
-        if !is_granted {
-            return Ok(None);
-        }
-        store.open_blob(digest).map_err(io::Error::other)
+        let found = match store.is_granted(holder, digest) {
+            Ok(true) => store.open_blob(digest),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let found = found.map_err(io::Error::other)?;
+        let size = found.as_ref().map(store::Blob::size);
+        store.count_lookup(Cached::Content, size);
+        Ok(found)
     }
 
     /// Keeps a small blob for the next time.

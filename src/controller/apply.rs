@@ -1,10 +1,8 @@
 //! Writing objects: server-side apply by one field manager, and only where something differs.
-//!
-//! What was written last is remembered with the generation that it got. As long as the watch shows
-//! that generation, nobody has changed the object since, and writing it again is left out.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+mod written;
+
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
@@ -16,6 +14,9 @@ use super::takeover::{is_to_take_over, taken_over};
 use super::{FIELD_MANAGER, outcome::Retry};
 use crate::api::Reason;
 use crate::oci::Digest;
+use crate::store::Store;
+
+use written::Memory;
 
 /// What went wrong when an object was written.
 #[derive(Debug, thiserror::Error)]
@@ -79,27 +80,10 @@ impl Error {
 /// How often fields are taken over from an object that changes meanwhile.
 const TAKE_OVER_ATTEMPTS: u32 = 5;
 
-/// A part of an object: what one manager wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Part {
-    plural: String,
-    namespace: String,
-    name: String,
-    manager: String,
-}
-
-/// What was written last.
-#[derive(Debug, Clone)]
-struct Written {
-    content: Digest,
-    uid: Option<String>,
-    generation: Option<i64>,
-}
-
 /// Writes objects and remembers what it wrote.
 pub(super) struct Applier {
     client: Client,
-    written: Mutex<HashMap<Part, Written>>,
+    written: Arc<Memory>,
 }
 
 /// Whether an object may exist already.
@@ -112,11 +96,17 @@ pub(super) enum Creation {
 }
 
 impl Applier {
-    pub(super) fn new(client: Client) -> Self {
+    /// Writes by `client`, and keeps in `store` what it wrote.
+    pub(super) fn new(client: Client, store: Store) -> Self {
         Self {
             client,
-            written: Mutex::new(HashMap::new()),
+            written: Arc::new(Memory::new(store)),
         }
+    }
+
+    /// What was written so far.
+    pub(super) fn written(&self) -> &Arc<Memory> {
+        &self.written
     }
 
     /// Brings `object` about as `manager`. `seen` is its metadata as the watch shows it.
@@ -128,18 +118,12 @@ impl Applier {
         creation: Creation,
         seen: Option<&ObjectMeta>,
     ) -> Result<(), Error> {
-        let part = Part {
-            plural: kind.plural.clone(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            manager: manager.to_owned(),
-        };
         let content = Digest::of(serde_json::to_vec(object).unwrap_or_default());
-        if self.is_as_written(&part, &content, seen) {
+        if self.written.is_as_written(kind, manager, &content, seen) {
             return Ok(());
         }
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &part.namespace, kind);
+        let namespace = object.namespace().unwrap_or_default();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, kind);
         let writer = Writer {
             api,
             kind,
@@ -151,15 +135,7 @@ impl Applier {
             (Creation::Exclusive, Some(seen)) => writer.apply_if_ours(seen).await?,
             (Creation::Apply, seen) => writer.apply_over(seen).await?,
         };
-        let written = Written {
-            content,
-            uid: after.uid,
-            generation: after.generation,
-        };
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(part, written);
+        self.written.remember(kind, manager, content, after);
         Ok(())
     }
 
@@ -196,31 +172,9 @@ impl Applier {
         }
     }
 
-    /// Whether what the watch shows of an object that has one owner is not older than what was
-    /// written last.
+    /// Whether what the watch shows of an object is not older than what was written last.
     pub(super) fn is_seen(&self, kind: &ApiResource, seen: &ObjectMeta) -> bool {
-        let part = Part {
-            plural: kind.plural.clone(),
-            namespace: seen.namespace.clone().unwrap_or_default(),
-            name: seen.name.clone().unwrap_or_default(),
-            manager: FIELD_MANAGER.to_owned(),
-        };
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written
-            .get(&part)
-            .is_none_or(|written| written.generation <= seen.generation)
-    }
-
-    fn is_as_written(&self, part: &Part, content: &Digest, seen: Option<&ObjectMeta>) -> bool {
-        let Some(seen) = seen else { return false };
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        // A generation below the one that was written is the watch being late.
-        written.get(part).is_some_and(|written| {
-            written.content == *content
-                && written.uid == seen.uid
-                && seen.generation <= written.generation
-                && seen.deletion_timestamp.is_none()
-        })
+        self.written.is_seen(kind, seen)
     }
 }
 

@@ -16,8 +16,11 @@ use super::endpoint::Endpoint;
 use super::events::Events;
 use super::health::WorkHealth;
 use super::notify::EventsAddress;
+use super::outside::OutsideSecrets;
 use super::pinning::PinImages;
-use super::triggers::Queue;
+use super::queue::Queue;
+use super::selection::Selection;
+use super::tenant::Told;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
@@ -31,6 +34,8 @@ use crate::registry::{RepositoryUrl, Transport};
 /// How the controllers behave; checked once at the start.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Which objects are reconciled.
+    pub selection: Selection,
     /// The address under which Flux reaches the registry of this program: `HOST:PORT`.
     pub registry_address: String,
     /// The registry that snapshots are pushed to, in place of the one of this program.
@@ -68,9 +73,11 @@ pub struct Settings {
 pub struct OutsideRegistry {
     /// The registry, and the path below which snapshots lie.
     pub url: RepositoryUrl,
-    /// The Secret with the password for Flux, in the namespace of each FluxDeployer.
+    /// The namespace of the two Secrets: the controller's own.
+    pub namespace: String,
+    /// The Secret with the password for Flux.
     pub pull_secret: Option<String>,
-    /// The Secret with the authority for Flux, in the namespace of each FluxDeployer.
+    /// The Secret with the authority for Flux.
     pub ca_secret: Option<String>,
 }
 
@@ -99,6 +106,10 @@ pub(super) struct Context {
     pub(super) work: Arc<WorkHealth>,
     /// The registry's certificate and keys, unless it is served without.
     pub(super) endpoint: Option<Arc<Endpoint>>,
+    /// What namespaces pull with from another registry.
+    pub(super) outside_secrets: Option<Arc<OutsideSecrets>>,
+    /// What namespaces were told last.
+    pub(super) told: Told,
     /// For those who know before the watch that a Snapshot is to be looked at.
     pub(super) snapshots: Queue<Snapshot>,
 }

@@ -1,9 +1,10 @@
 //! Credentials for an OCM repository, from the Secrets that a ComponentVersion names.
 //!
 //! Secrets are read by GET when a ComponentVersion is reconciled, once for each interval, and kept
-//! in memory for the Resources and Localizations that read through it until the next reading.
+//! in memory for the Resources and Localizations that read through it until the next reading. Where
+//! Secrets are watched (`--watch-secrets`), a changed one is read at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -79,13 +80,16 @@ fn key_of(component: &ComponentVersion) -> Key {
 pub(super) struct CredentialCache {
     client: Client,
     kept: Mutex<HashMap<Key, Kept>>,
+    /// The Secrets that were asked for, whether they were there or not.
+    asked: Mutex<HashMap<Key, BTreeSet<String>>>,
 }
 
 impl CredentialCache {
     pub(super) fn new(client: Client) -> Self {
         Self {
             client,
-            kept: Mutex::new(HashMap::new()),
+            kept: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -119,18 +123,34 @@ impl CredentialCache {
         }
     }
 
-    /// Has the credentials of a ComponentVersion read anew next time, as after a 401; drops those
-    /// of one that is gone.
+    /// Drops what is kept of a ComponentVersion that is gone.
     pub(super) fn forget(&self, namespace: &str, name: &str) {
-        self.kept().remove(&(namespace.to_owned(), name.to_owned()));
+        let key = (namespace.to_owned(), name.to_owned());
+        self.kept().remove(&key);
+        self.asked().remove(&key);
+    }
+
+    /// The names of the ComponentVersions that a changed Secret matters to; their credentials are
+    /// read anew next time.
+    pub(super) fn changed(&self, namespace: &str, secret: &str) -> Vec<String> {
+        let asked = self.asked();
+        let affected = asked
+            .iter()
+            .filter(|((own, _), secrets)| own == namespace && secrets.contains(secret));
+        let mut kept = self.kept();
+        affected
+            .map(|(key, _)| {
+                kept.remove(key);
+                key.1.clone()
+            })
+            .collect()
     }
 
     /// Has the credentials of `component` read anew where a registry refused them.
     pub(super) fn refused(&self, component: &ComponentVersion, error: &(dyn StdError + 'static)) {
         let class = registry::error_in(error).map(registry::Error::class);
         if matches!(class, Some(Class::Unauthorized | Class::Forbidden)) {
-            let (namespace, name) = key_of(component);
-            self.forget(&namespace, &name);
+            self.kept().remove(&key_of(component));
         }
     }
 
@@ -138,8 +158,11 @@ impl CredentialCache {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn asked(&self) -> MutexGuard<'_, HashMap<Key, BTreeSet<String>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn gather(&self, component: &ComponentVersion) -> Result<Credentials, Error> {
-        let namespace = component.namespace().unwrap_or_default();
         let mut credentials = Credentials::default();
         if let Some(account) = component
             .spec
@@ -147,7 +170,7 @@ impl CredentialCache {
             .as_deref()
             .filter(|name| !name.is_empty())
         {
-            self.add_account(&mut credentials, &namespace, account)
+            self.add_account(&mut credentials, component, account)
                 .await?;
         }
         let spec = &component.spec;
@@ -163,7 +186,7 @@ impl CredentialCache {
             let Some(reference) = reference.filter(|found| !found.name.is_empty()) else {
                 continue;
             };
-            let data = self.secret(&namespace, &reference.name, named_by).await?;
+            let data = self.secret(component, &reference.name, named_by).await?;
             add_secret(&mut credentials, &reference.name, &data, &repository.url)?;
         }
         Ok(credentials)
@@ -172,9 +195,10 @@ impl CredentialCache {
     async fn add_account(
         &self,
         credentials: &mut Credentials,
-        namespace: &str,
+        component: &ComponentVersion,
         account: &str,
     ) -> Result<(), Error> {
+        let namespace = &component.namespace().unwrap_or_default();
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(account).await.map_err(|source| Error::Get {
             kind: "ServiceAccount",
@@ -188,7 +212,7 @@ impl CredentialCache {
         })?;
         for secret in found.image_pull_secrets.unwrap_or_default() {
             let named_by = format!("imagePullSecrets of ServiceAccount {account:?}");
-            let data = self.secret(namespace, &secret.name, &named_by).await?;
+            let data = self.secret(component, &secret.name, &named_by).await?;
             let json = data
                 .get(DOCKER_CONFIG)
                 .ok_or_else(|| Error::MissingDockerConfig {
@@ -205,13 +229,16 @@ impl CredentialCache {
         Ok(())
     }
 
-    /// The data of a Secret, read now. `named_by` says in messages what named it.
+    /// The data of a Secret beside `component`, read now. `named_by` says in messages what named it.
     pub(super) async fn secret(
         &self,
-        namespace: &str,
+        component: &ComponentVersion,
         name: &str,
         named_by: &str,
     ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let namespace = &component.namespace().unwrap_or_default();
+        let key = key_of(component);
+        self.asked().entry(key).or_default().insert(name.to_owned());
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(name).await.map_err(|source| Error::Get {
             kind: "Secret",

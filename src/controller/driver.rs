@@ -16,7 +16,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::{Action, Config, Error as ApplierError, ReconcileRequest, applier};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +28,7 @@ use super::FIELD_MANAGER;
 use super::context::Context;
 use super::lease::Claim;
 use super::outcome::{Fault, Note, Outcome, Retry, Status, is_storage_failure};
-use super::triggers::Backlog;
+use super::queue::Backlog;
 use crate::api::{Conditions, RECONCILE_REQUEST, Reason, State};
 use crate::chain::chain;
 
@@ -119,8 +119,10 @@ pub(super) async fn run<K: Reconcile>(
 
 /// Takes what comes in from the queue, so that it does not grow; ends when nothing more can come.
 async fn stand_by<K: Reconcile>(context: &Context, store: &Store<K>, queue: &mut Backlog<K>) {
+    let waiting = queue.waiting();
     while let Some(request) = queue.next().await {
         let gone = request.obj_ref;
+        waiting.done(&gone);
         if store.get(&gone).is_none() {
             forget::<K>(context, gone.namespace.unwrap_or_default(), gone.name);
         }
@@ -135,9 +137,13 @@ async fn act<K: Reconcile>(
     shutdown: &CancellationToken,
 ) {
     let config = Config::default().concurrency(context.settings.concurrent);
+    let (begun, waiting) = (queue.waiting(), queue.waiting());
     let requests = requests(queue).take_until(shutdown.clone().cancelled_owned());
     let results = applier(
-        |object, context| Box::pin(drive(object, context)),
+        move |object: Arc<K>, context| {
+            begun.done(&ObjectRef::from_obj(&*object));
+            Box::pin(drive(object, context))
+        },
         |_, never: &Infallible, _| match *never {},
         Arc::clone(context),
         store.clone(),
@@ -147,6 +153,7 @@ async fn act<K: Reconcile>(
     results
         .for_each(|result| {
             if let Err(ApplierError::ObjectNotFound(object)) = result {
+                waiting.done(&object.clone().into_kind_unchecked::<K>(()));
                 forget::<K>(context, object.namespace.unwrap_or_default(), object.name);
             }
             std::future::ready(())

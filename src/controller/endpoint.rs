@@ -7,7 +7,6 @@
 //! who has read the old state fails while the new one spreads.
 
 mod keys;
-mod told;
 mod turn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,10 +26,11 @@ use tracing::{info, warn};
 use super::Probe;
 use super::informer::Change;
 use super::lease::Claim;
+use super::queue::Queue;
 use super::tenant::{is_ours, salt_in};
-use super::triggers::Queue;
 use crate::api::FluxDeployer;
 use crate::chain::chain;
+use crate::metrics::Metrics;
 use crate::serve::access::{Access, Guest};
 use crate::serve::certificate;
 use crate::serve::pull::{NoRandomness, PullKeys, Salt};
@@ -38,8 +38,6 @@ use crate::snapshot::{Namespace, Repository};
 
 use keys::advance_keys;
 use turn::{Tls, advance_certificate, has_all};
-
-pub(super) use told::Told;
 
 /// The Secret with the keys that pull credentials are derived from.
 pub const PULL_KEY_SECRET: &str = "ocm-registry-pull-key";
@@ -127,7 +125,7 @@ pub(super) struct Handout {
 pub(super) struct Endpoint {
     settings: EndpointSettings,
     access: Access,
-    pub(super) told: Told,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
@@ -143,11 +141,11 @@ struct State {
 
 impl Endpoint {
     /// An endpoint that has nothing to show yet; the server looks at `access`.
-    pub(super) fn new(settings: EndpointSettings, access: Access) -> Arc<Self> {
+    pub(super) fn new(settings: EndpointSettings, access: Access, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             settings,
             access,
-            told: Told::default(),
+            metrics,
             state: Mutex::default(),
         })
     }
@@ -279,6 +277,9 @@ impl Endpoint {
             && let Some(shown) = state.tls.shown()
         {
             self.access.show(&shown.certificate);
+            let expires = shown.certificate.expires();
+            self.metrics
+                .set_certificate_expiry(self.settings.host(), expires);
             info!(expires = ?jiff::Timestamp::try_from(shown.certificate.expires()).ok(), "registry shows a certificate");
         }
         if let Some(until) = state.tls.next_turn(Instant::now()) {
@@ -381,12 +382,7 @@ impl Endpoint {
         }
         state.handout = Some(handout);
         drop(state);
-        for deployer in deployers.state() {
-            queue.push(
-                &deployer.namespace().unwrap_or_default(),
-                &deployer.name_any(),
-            );
-        }
+        queue.push_all(deployers);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

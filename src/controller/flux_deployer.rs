@@ -107,16 +107,15 @@ impl Reconcile for FluxDeployer {
         let allowed = context.settings.templates.apply(self);
         let allowed = allowed.map_err(Error::Refused)?;
         let objects = flux_objects(&allowed, &source).map_err(Error::Deploy)?;
-        if let (Some(endpoint), false) = (&context.endpoint, objects.is_empty()) {
-            let Some(handout) = endpoint.handout() else {
-                let message = "waiting for the certificate and the pull key of the registry";
-                let waiting = Waiting::new(Reason::SourceRefNotReady, message);
+        if !objects.is_empty() {
+            if let Some(endpoint) = &context.endpoint {
+                self.invite(endpoint, &snapshot);
+            }
+            let told = tenant::tell(self, context).await;
+            if let Err(awaited) = told.map_err(|source| self.write_failed(source))? {
+                let waiting = Waiting::new(Reason::SourceRefNotReady, awaited);
                 return Ok(Outcome::waiting(status, waiting));
-            };
-            self.invite(endpoint, &snapshot);
-            tenant::tell(self, endpoint, &handout, context)
-                .await
-                .map_err(|source| self.write_failed(source))?;
+            }
         }
         self.publish(context, &objects)
             .await
@@ -157,6 +156,13 @@ impl FluxDeployer {
         for FluxObject { kind, object } in objects {
             let mut object = object.clone();
             object.metadata.owner_references = Some(vec![controller_reference(self)]);
+            if let Some(labels) = context.settings.selection.inherited(self) {
+                object
+                    .metadata
+                    .labels
+                    .get_or_insert_default()
+                    .extend(labels);
+            }
             let seen = self.seen(context, kind);
             let seen = seen.as_ref().map(|seen| &seen.metadata);
             context

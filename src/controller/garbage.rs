@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::context::{Caches, Context};
+use super::selection::Selection;
 use crate::api::{Snapshot, flux};
 use crate::chain::chain;
 use crate::oci::Digest;
@@ -73,9 +74,15 @@ async fn collect(context: &Context) -> Result<Swept, Error> {
     if plan.is_empty() {
         return Ok(Swept::default());
     }
-    let live = listed(&context.client, &context.caches).await?;
+    let live = listed(context).await?;
     let (collection, plan) = self::plan(context, collection, live).await?;
-    context.pipeline.snapshots().release(plan.released()).await;
+    // Who looks after another namespace now may use what this process has pushed for it.
+    let covered = |(repository, _): &&(Repository, Digest)| {
+        let selection = &context.settings.selection;
+        selection.covers(repository.namespace().as_str())
+    };
+    let released: Vec<_> = plan.released().iter().filter(covered).cloned().collect();
+    context.pipeline.snapshots().release(&released).await;
     blocking(move || collection.sweep(&plan)).await
 }
 
@@ -126,10 +133,15 @@ const DEPLOYED: &str = "/spec/ref/digest";
 
 /// What the cluster needs, as the API server says now. Objects that this program cannot read count
 /// as well, as far as they can be.
-pub(super) async fn listed_now(client: &Client, caches: &Caches) -> Result<Live, kube::Error> {
+pub(super) async fn listed_now(
+    client: &Client,
+    selection: &Selection,
+    caches: &Caches,
+) -> Result<Live, kube::Error> {
     let mut live = apart_from_results(caches);
     let kind = ApiResource::erase::<Snapshot>(&());
-    list(client, &kind, |snapshot| {
+    // Not only those that are reconciled here: others may use what this process has pushed.
+    list(client, selection, &kind, |snapshot| {
         let text = |path: &str| snapshot.data.pointer(path).and_then(Value::as_str);
         keep(
             &mut live,
@@ -142,7 +154,7 @@ pub(super) async fn listed_now(client: &Client, caches: &Caches) -> Result<Live,
     .await?;
     let deployed = &mut live.deployed;
     let kind = flux::oci_repository();
-    let listing = list(client, &kind, |repository| {
+    let listing = list(client, selection, &kind, |repository| {
         deployed.extend(digest_at(&repository.data, DEPLOYED));
     });
     match listing.await {
@@ -153,8 +165,9 @@ pub(super) async fn listed_now(client: &Client, caches: &Caches) -> Result<Live,
     }
 }
 
-async fn listed(client: &Client, caches: &Caches) -> Result<Live, Error> {
-    let listed = listed_now(client, caches).await;
+async fn listed(context: &Context) -> Result<Live, Error> {
+    let selection = &context.settings.selection;
+    let listed = listed_now(&context.client, selection, &context.caches).await;
     listed.map_err(|source| Error::List {
         kind: "Snapshots and OCIRepositories".to_owned(),
         source: Box::new(source),
@@ -233,19 +246,24 @@ fn digest_at(object: &Value, path: &str) -> Option<Digest> {
 /// Lists all objects of a kind, page by page, as they are now.
 async fn list(
     client: &Client,
+    selection: &Selection,
     kind: &ApiResource,
     mut take: impl FnMut(&DynamicObject),
 ) -> Result<(), kube::Error> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), kind);
-    let mut next = ListParams::default().limit(PAGE);
-    loop {
-        let page = api.list(&next).await?;
-        page.items.iter().for_each(&mut take);
-        match page.metadata.continue_ {
-            Some(token) if !token.is_empty() => {
-                next = ListParams::default().limit(PAGE).continue_token(&token);
-            }
-            _ => return Ok(()),
+    let apis: Vec<Api<DynamicObject>> = selection.places(|namespace| match namespace {
+        None => Api::all_with(client.clone(), kind),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
+    });
+    for api in apis {
+        let mut next = ListParams::default().limit(PAGE);
+        loop {
+            let page = api.list(&next).await?;
+            page.items.iter().for_each(&mut take);
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                break;
+            };
+            next = ListParams::default().limit(PAGE).continue_token(&token);
         }
     }
+    Ok(())
 }

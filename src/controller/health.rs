@@ -1,7 +1,7 @@
 //! What the process knows about its own health: whether watches of the API server get through, and
 //! whether reconciles come to an end.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,12 +21,14 @@ struct Failing {
     last: Instant,
 }
 
-/// The health of all watches, by kind. One that never failed is not in it.
+/// A watch: the kind, and which of those of this kind it is.
+type Watch = (String, usize);
+
+/// The health of all watches that ever got through or failed.
 #[derive(Debug, Default)]
 pub(super) struct WatchHealth {
-    failing: Mutex<HashMap<String, Failing>>,
-    /// All kinds that ever got through or failed.
-    known: Mutex<BTreeSet<String>>,
+    /// Absent where a watch gets through.
+    watches: Mutex<BTreeMap<Watch, Option<Failing>>>,
 }
 
 /// How much longer than its time a reconcile may go on before the process should be started anew.
@@ -92,71 +94,63 @@ impl Drop for Work {
 }
 
 impl WatchHealth {
-    /// All kinds that are watched, and for how long the watch of each has been failing at `now`.
-    pub(super) fn failing(&self, now: Instant) -> Vec<(String, Duration)> {
-        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = |kind: &String| {
-            let found = failing.get(kind)?;
-            let is_forgiven = now.duration_since(found.last) > FORGIVEN;
-            (!is_forgiven).then(|| now.duration_since(found.first))
-        };
-        let known = known.iter();
-        known
-            .map(|kind| (kind.clone(), since(kind).unwrap_or_default()))
-            .collect()
-    }
-
-    fn know(&self, kind: &str) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(kind) {
-            known.insert(kind.to_owned());
+    /// All kinds that are watched, and for how long a watch of each has been failing at `now`.
+    pub(super) fn failing(&self, now: Instant) -> BTreeMap<String, Duration> {
+        let mut kinds = BTreeMap::new();
+        for ((kind, _), failing) in &*self.watches() {
+            let failing = failing.filter(|found| !found.is_forgiven(now));
+            let since = failing.map(|found| now.duration_since(found.first));
+            let longest: &mut Duration = kinds.entry(kind.clone()).or_default();
+            *longest = since.unwrap_or_default().max(*longest);
         }
+        kinds
     }
 
-    /// Notes that the watch of `kind` got something.
-    pub(super) fn heard(&self, kind: &str) {
-        self.know(kind);
-        self.failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(kind);
+    /// Notes that a watch of `kind` got something.
+    pub(super) fn heard(&self, kind: &str, at: usize) {
+        self.watches().insert((kind.to_owned(), at), None);
     }
 
-    /// Notes that the watch of `kind` failed at `now`.
-    pub(super) fn failed(&self, kind: &str, now: Instant) {
-        self.know(kind);
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = failing
-            .get(kind)
-            .is_none_or(|found| now.duration_since(found.last) > FORGIVEN);
-        if is_new {
-            failing.insert(
-                kind.to_owned(),
-                Failing {
-                    first: now,
-                    last: now,
-                },
-            );
-        } else if let Some(found) = failing.get_mut(kind) {
-            found.last = now;
-        }
+    /// Notes that a watch of `kind` failed at `now`; says whether it did not fail before.
+    pub(super) fn failed(&self, kind: &str, at: usize, now: Instant) -> bool {
+        let mut watches = self.watches();
+        let before = watches.entry((kind.to_owned(), at)).or_default();
+        let before_that = before.filter(|found| !found.is_forgiven(now));
+        *before = Some(Failing {
+            first: before_that.map_or(now, |found| found.first),
+            last: now,
+        });
+        before_that.is_none()
     }
 
-    /// Whether each of `kinds` has been failing for too long at `now`. A single one that fails may
-    /// lack its definition; all of them lack the API server.
+    /// Whether each watch of each of `kinds` has been failing for too long at `now`. A single one
+    /// that fails may lack its definition, or a right; all of them lack the API server.
     pub(super) fn is_cut_off<'a>(
         &self,
         mut kinds: impl Iterator<Item = &'a str>,
         now: Instant,
     ) -> bool {
-        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let watches = self.watches();
         kinds.all(|kind| {
-            failing.get(kind).is_some_and(|found| {
-                now.duration_since(found.first) > PATIENCE
-                    && now.duration_since(found.last) <= FORGIVEN
-            })
+            let mut of_kind = watches.iter().filter(|((found, _), _)| found == kind);
+            let is_cut_off = |failing: &Option<Failing>| {
+                failing.is_some_and(|found| {
+                    now.duration_since(found.first) > PATIENCE && !found.is_forgiven(now)
+                })
+            };
+            // Of one that is not there nothing is known yet.
+            of_kind.clone().next().is_some() && of_kind.all(|(_, failing)| is_cut_off(failing))
         })
+    }
+
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<Watch, Option<Failing>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failing {
+    fn is_forgiven(self, now: Instant) -> bool {
+        now.duration_since(self.last) > FORGIVEN
     }
 }
 
@@ -168,7 +162,7 @@ mod tests {
 
     fn fail(health: &WatchHealth, kind: &str, begun: Instant, seconds: std::ops::Range<u64>) {
         for second in seconds.step_by(30) {
-            health.failed(kind, begun + Duration::from_secs(second));
+            health.failed(kind, 0, begun + Duration::from_secs(second));
         }
     }
 
@@ -184,11 +178,28 @@ mod tests {
         fail(&health, "Snapshot", begun, 0..200);
         assert!(!health.is_cut_off(KINDS.into_iter(), at(110)), "not yet");
         assert!(health.is_cut_off(KINDS.into_iter(), at(200)));
-        health.heard("Snapshot");
+        health.heard("Snapshot", 0);
         assert!(
             !health.is_cut_off(KINDS.into_iter(), at(200)),
             "one got through"
         );
+    }
+
+    #[test]
+    fn watch_of_one_namespace_is_enough_to_be_healthy() {
+        let (health, begun) = (WatchHealth::default(), Instant::now());
+        for kind in KINDS {
+            fail(&health, kind, begun, 0..200);
+        }
+        health.heard("Snapshot", 1);
+        let at = begun + Duration::from_secs(200);
+        assert!(!health.is_cut_off(KINDS.into_iter(), at));
+        assert!(
+            health.failing(at)["Snapshot"] > Duration::from_secs(100),
+            "but it is told of"
+        );
+        assert!(health.failed("Snapshot", 1, at), "this is news");
+        assert!(!health.failed("Snapshot", 1, at), "and this is not");
     }
 
     #[test]
@@ -204,7 +215,7 @@ mod tests {
     #[test]
     fn time_of_failing_is_told_by_kind() {
         let (health, begun) = (WatchHealth::default(), Instant::now());
-        health.heard("Snapshot");
+        health.heard("Snapshot", 0);
         fail(&health, "Resource", begun, 0..60);
         let at = |second| begun + Duration::from_secs(second);
         let told = |seconds| {

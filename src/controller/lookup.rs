@@ -141,7 +141,7 @@ impl Context {
             ))
         };
         let snapshot_name = match producer {
-            Producer::Missing => return Err(role.missing(format!("{what} does not exist"))),
+            Producer::Missing => return Err(self.missing(role, &what, namespace)),
             Producer::Pending => return Err(not_ready()),
             Producer::Published(snapshot_name) => snapshot_name,
         };
@@ -157,6 +157,12 @@ impl Context {
         }
     }
 
+    /// Says that what lies in `namespace` is not there, and why it may not be seen from here.
+    fn missing(&self, role: Role, what: &str, namespace: &str) -> Unavailable {
+        let hint = self.settings.selection.hint(namespace);
+        role.missing(format!("{what} does not exist{hint}"))
+    }
+
     /// The ComponentVersion that `reference` names, if it is ready.
     pub(super) fn find_component(
         &self,
@@ -167,9 +173,8 @@ impl Context {
         let namespace = self.permitted_namespace(reference, own)?;
         let name = &reference.name;
         let found = get(&self.caches.component_versions, namespace, name).ok_or_else(|| {
-            role.missing(format!(
-                "ComponentVersion {namespace}/{name} does not exist"
-            ))
+            let what = format!("ComponentVersion {namespace}/{name}");
+            self.missing(role, &what, namespace)
         })?;
         let has_result = found
             .status

@@ -155,6 +155,8 @@ impl Poster {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::Router;
     use axum::extract::State;
     use axum::routing::post;
@@ -162,6 +164,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::metrics::Sources;
     use crate::registry::{Settings, Transport};
     use crate::store::Store;
 
@@ -186,7 +189,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let transport = Transport::new(Settings::default()).unwrap();
-        (folder, Metrics::new(transport, store))
+        let metrics = Metrics::new(Sources {
+            transport,
+            store,
+            refusals: Arc::default(),
+            undeleted: Arc::default(),
+        });
+        (folder, metrics)
     }
 
     /// A server that hands on what it is posted, and answers the first request with an error.

@@ -87,6 +87,7 @@ where
     object.metadata = ObjectMeta {
         owner_references: Some(vec![controller_reference(owner)]),
         namespace: Some(namespace.clone()),
+        labels: context.settings.selection.inherited(owner),
         ..object.metadata
     };
     let seen = get(&context.caches.snapshots, &namespace, &name);

@@ -183,6 +183,7 @@ pub(super) fn pullable(snapshot: &Snapshot, context: &Context) -> Option<Pullabl
     let repository = repository_of(snapshot).ok()?.to_string();
     let manifest = status.manifest_digest.as_deref()?.parse().ok()?;
     let tag = status.tag.as_deref().map(tag_for);
+    let named = |name: &str| context.settings.selection.named(name);
     if let Some(outside) = &context.settings.outside_registry {
         let place = outside.url.join(&repository).ok()?;
         return Some(Pullable {
@@ -191,11 +192,14 @@ pub(super) fn pullable(snapshot: &Snapshot, context: &Context) -> Option<Pullabl
             manifest,
             tag,
             plain_http: place.endpoint().scheme() == Scheme::Http,
-            ca_secret: outside.ca_secret.clone(),
-            pull_secret: outside.pull_secret.clone(),
+            ca_secret: outside.ca_secret.as_ref().map(|_| named(tenant::CA_SECRET)),
+            pull_secret: outside
+                .pull_secret
+                .as_ref()
+                .map(|_| named(tenant::PULL_SECRET)),
         });
     }
-    let secret = |name: &str| context.endpoint.is_some().then(|| name.to_owned());
+    let secret = |name: &str| context.endpoint.is_some().then(|| named(name));
     Some(Pullable {
         registry: context.settings.registry_address.clone(),
         repository: repository.parse().ok()?,

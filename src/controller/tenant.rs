@@ -2,6 +2,8 @@
 //!
 //! Every deployer of the namespace is one of their owners, so they go with the last one.
 
+mod told;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -13,15 +15,16 @@ use kube::core::Resource as _;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-use tracing::warn;
 
 use super::FIELD_MANAGER;
 use super::apply::{Error, manager_of, owner_reference};
 use super::context::Context;
-use super::endpoint::{Endpoint, Handout};
+use super::endpoint::Endpoint;
 use crate::api::FluxDeployer;
-use crate::serve::pull::Salt;
+use crate::serve::pull::{PullKeys, Salt};
 use crate::snapshot::Namespace;
+
+pub(super) use told::Told;
 
 /// The Secret with the authorities to trust, and nothing else: no key is ever in it.
 pub(super) const CA_SECRET: &str = "ocm-registry-ca";
@@ -29,21 +32,98 @@ pub(super) const CA_SECRET: &str = "ocm-registry-ca";
 /// The Secret with the password.
 pub(super) const PULL_SECRET: &str = "ocm-registry-pull";
 
-/// The key of that Secret.
-const CONFIG: &str = ".dockerconfigjson";
+/// Whom to trust, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Authority(pub(super) Vec<u8>);
 
-/// Brings about both Secrets in the namespace of `deployer`.
-pub(super) async fn tell(
+impl Authority {
+    /// The data key in Secrets.
+    pub(super) const KEY: &'static str = "ca.crt";
+}
+
+/// The password, as Docker's configuration.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Login(pub(super) Vec<u8>);
+
+impl Login {
+    /// The data key in Secrets.
+    pub(super) const KEY: &'static str = ".dockerconfigjson";
+
+    /// The password of a namespace at the registry of `address`, by the keys of this program.
+    fn derived(namespace: &Namespace, salt: Salt, keys: &PullKeys, address: &str) -> Self {
+        let password = keys.password(namespace, salt);
+        let pair = BASE64_STANDARD.encode(format!("{namespace}:{}", *password));
+        let login = json!({"username": namespace.as_str(), "password": *password, "auth": pair});
+        let config = json!({"auths": {address: login}}).to_string();
+        Self(config.into_bytes())
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Login")
+    }
+}
+
+/// What a namespace pulls with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Means {
+    pub(super) authority: Option<Authority>,
+    pub(super) login: Option<Login>,
+}
+
+/// What the namespace of `deployer` is to pull with, or what is awaited before that is known.
+fn means_of(deployer: &FluxDeployer, context: &Context) -> Result<Means, String> {
+    if let Some(outside) = &context.outside_secrets {
+        return outside.means();
+    }
+    let Some(endpoint) = &context.endpoint else {
+        return Ok(Means::default());
+    };
+    let Some(handout) = endpoint.handout() else {
+        return Err("waiting for the certificate and the pull key of the registry".to_owned());
+    };
+    Ok(Means {
+        login: login(deployer, endpoint, &handout.keys, context)?,
+        authority: Some(Authority(handout.authorities.into_bytes())),
+    })
+}
+
+/// The password of the namespace of `deployer`, with the salt of the one that is there, or a new
+/// one. The registry takes it before anybody can read it.
+fn login(
     deployer: &FluxDeployer,
     endpoint: &Endpoint,
-    handout: &Handout,
+    keys: &PullKeys,
     context: &Context,
-) -> Result<(), Error> {
-    let login = login(deployer, endpoint, context);
-    for wanted in secrets(deployer, endpoint.address(), handout, login) {
+) -> Result<Option<Login>, String> {
+    let namespace = deployer.namespace().unwrap_or_default();
+    let name = context.settings.selection.named(PULL_SECRET);
+    let seen = context
+        .caches
+        .tenant_secret(&ObjectRef::new(&name).within(&namespace));
+    // Kubernetes has no namespace whose name this does not take.
+    let Ok(user) = namespace.parse::<Namespace>() else {
+        return Ok(None);
+    };
+    let salt = endpoint.salt_of(&user, seen.as_deref());
+    let salt = salt.map_err(|failure| format!("failed to make a password: {failure}"))?;
+    Ok(Some(Login::derived(&user, salt, keys, endpoint.address())))
+}
+
+/// Brings about the Secrets in the namespace of `deployer`; or says what is awaited before that.
+pub(super) async fn tell(
+    deployer: &FluxDeployer,
+    context: &Context,
+) -> Result<Result<(), String>, Error> {
+    let means = match means_of(deployer, context) {
+        Ok(means) => means,
+        Err(awaited) => return Ok(Err(awaited)),
+    };
+    for wanted in secrets(deployer, means, context) {
         let key = ObjectRef::from_obj(&wanted);
         let seen = context.caches.tenant_secret(&key);
-        if endpoint.told.is_told(&wanted, seen.as_deref()) {
+        if context.told.is_told(&wanted, seen.as_deref()) {
             continue;
         }
         let namespace = wanted.namespace().unwrap_or_default();
@@ -53,54 +133,32 @@ pub(super) async fn tell(
             manager: manager_of(deployer),
         };
         let after = match &seen {
-            Some(seen) => writer.apply_over(seen).await?,
-            None => writer.create().await?,
+            Some(seen) => writer.apply_over(seen).await,
+            None => writer.create().await,
         };
-        endpoint.told.remember(&wanted, &after);
-    }
-    Ok(())
-}
-
-/// The user that the namespace of `deployer` is, and the salt of its password: the one that is
-/// there, or a new one. The registry takes it before anybody can read it.
-fn login(
-    deployer: &FluxDeployer,
-    endpoint: &Endpoint,
-    context: &Context,
-) -> Option<(Namespace, Salt)> {
-    let namespace = deployer.namespace().unwrap_or_default();
-    let secret = ObjectRef::new(PULL_SECRET).within(&namespace);
-    let seen = context.caches.tenant_secret(&secret);
-    // Kubernetes has no namespace whose name this does not take.
-    let user: Namespace = namespace.parse().ok()?;
-    match endpoint.salt_of(&user, seen.as_deref()) {
-        Ok(salt) => Some((user, salt)),
-        Err(failure) => {
-            warn!(%failure, namespace, "failed to make a password");
-            None
+        match after {
+            Ok(after) => context.told.remember(&wanted, &after),
+            // A namespace may have been given a password of its own for another registry.
+            Err(Error::Foreign { .. }) if context.outside_secrets.is_some() => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(Ok(()))
 }
 
 /// The salt of the password in a Secret.
 pub(super) fn salt_in(secret: &Secret) -> Option<Salt> {
-    let config = secret.data.as_ref()?.get(CONFIG)?;
+    let config = secret.data.as_ref()?.get(Login::KEY)?;
     let config: Value = serde_json::from_slice(&config.0).ok()?;
     let login = config.get("auths")?.as_object()?.values().next()?;
     Salt::of(login.get("password")?.as_str()?)
 }
 
-fn secrets(
-    deployer: &FluxDeployer,
-    address: &str,
-    handout: &Handout,
-    login: Option<(Namespace, Salt)>,
-) -> Vec<Secret> {
-    let namespace = deployer.namespace().unwrap_or_default();
+fn secrets(deployer: &FluxDeployer, means: Means, context: &Context) -> Vec<Secret> {
     let secret = |name: &str, kind: &str, key: &str, value: Vec<u8>| Secret {
         metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.clone()),
+            name: Some(context.settings.selection.named(name)),
+            namespace: deployer.namespace(),
             labels: Some(BTreeMap::from([(
                 "app.kubernetes.io/managed-by".to_owned(),
                 FIELD_MANAGER.to_owned(),
@@ -112,25 +170,11 @@ fn secrets(
         data: Some(BTreeMap::from([(key.to_owned(), ByteString(value))])),
         ..Secret::default()
     };
-    let mut secrets = vec![secret(
-        CA_SECRET,
-        "Opaque",
-        "ca.crt",
-        handout.authorities.clone().into_bytes(),
-    )];
-    if let Some((user, salt)) = login {
-        let password = handout.keys.password(&user, salt);
-        let pair = BASE64_STANDARD.encode(format!("{user}:{}", *password));
-        let login = json!({"username": user.as_str(), "password": *password, "auth": pair});
-        let config = json!({"auths": {address: login}}).to_string();
-        secrets.push(secret(
-            PULL_SECRET,
-            "kubernetes.io/dockerconfigjson",
-            CONFIG,
-            config.into_bytes(),
-        ));
-    }
-    secrets
+    let Means { authority, login } = means;
+    let authority = authority.map(|found| secret(CA_SECRET, "Opaque", Authority::KEY, found.0));
+    let docker = "kubernetes.io/dockerconfigjson";
+    let login = login.map(|found| secret(PULL_SECRET, docker, Login::KEY, found.0));
+    authority.into_iter().chain(login).collect()
 }
 
 /// Whether a Secret was made for a deployer.

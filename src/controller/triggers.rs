@@ -6,81 +6,38 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::DynamicObject;
-use kube::core::PartialObjectMeta;
-use kube::runtime::controller::ReconcileRequest;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::core::{ApiResource, PartialObjectMeta};
 use kube::{Resource, ResourceExt as _};
 use serde_json::Value;
-use tokio::sync::mpsc;
 
-use super::context::Caches;
+use super::context::Context;
 use super::driver::Reconcile;
-use super::endpoint::Endpoint;
 use super::informer::{Change, Listener};
 use super::lookup::names;
 use super::mutation::artifact_of;
+use super::queue::Queue;
 use super::tenant::PULL_SECRET;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, MutationSpec,
     MutationStatus, OcmResource, RECONCILE_REQUEST, Reason, Snapshot, ValuesFrom, is_ready,
 };
 
-/// The queue of one kind's controller.
-pub(super) struct Queue<K: Resource>(mpsc::UnboundedSender<ReconcileRequest<K>>);
-
-impl<K: Resource> Clone for Queue<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
-    /// A queue and the end that its controller reads from.
-    pub(super) fn new() -> (Self, Backlog<K>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender.clone()), Backlog { sender, receiver })
-    }
-
-    /// Has the object looked at.
-    pub(super) fn push(&self, namespace: &str, name: &str) {
-        // A closed queue means that the process is on its way out.
-        let _ = self.0.send(ObjectRef::new(name).within(namespace).into());
-    }
-}
-
-/// The end of a queue that its controller reads from.
-pub(super) struct Backlog<K: Resource> {
-    sender: mpsc::UnboundedSender<ReconcileRequest<K>>,
-    receiver: mpsc::UnboundedReceiver<ReconcileRequest<K>>,
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Backlog<K> {
-    /// The next object to look at.
-    pub(super) async fn next(&mut self) -> Option<ReconcileRequest<K>> {
-        self.receiver.recv().await
-    }
-
-    /// Has every object of `store` looked at, and nothing else.
-    pub(super) fn refill(&mut self, store: &Store<K>) {
-        // The store has a change before it is told of: what is dropped here is in it.
-        while self.receiver.try_recv().is_ok() {}
-        for object in store.state() {
-            // This process holds both ends.
-            let _ = self.sender.send(ObjectRef::from_obj(&*object).into());
-        }
-    }
-}
-
-/// The queues of all controllers, and the caches by which dependents are found.
+/// The queues of all controllers.
 #[derive(Clone)]
-pub(super) struct Triggers {
-    pub(super) caches: Caches,
+pub(super) struct Queues {
     pub(super) component_versions: Queue<ComponentVersion>,
     pub(super) resources: Queue<OcmResource>,
     pub(super) localizations: Queue<Localization>,
     pub(super) configurations: Queue<Configuration>,
     pub(super) snapshots: Queue<Snapshot>,
     pub(super) flux_deployers: Queue<FluxDeployer>,
+}
+
+/// What fills the queues: dependents are found by what the watches show.
+#[derive(Clone)]
+pub(super) struct Triggers {
+    pub(super) context: Arc<Context>,
+    pub(super) queues: Queues,
 }
 
 impl Triggers {
@@ -113,12 +70,19 @@ impl Triggers {
 
     /// Wakes the component versions that a descriptor object belongs to, once it is gone.
     pub(super) fn component_descriptor(&self) -> Listener<PartialObjectMeta<ComponentDescriptor>> {
-        let queue = self.component_versions.clone();
+        let triggers = self.clone();
+        let kind = ApiResource::erase::<ComponentDescriptor>(&());
         Listener {
             fingerprint: |_| 0,
             notify: Box::new(move |object, change| {
                 if change == Change::Deleted {
+                    triggers
+                        .context
+                        .applier
+                        .written()
+                        .forget(&kind, object.meta());
                     let namespace = object.namespace().unwrap_or_default();
+                    let queue = &triggers.queues.component_versions;
                     owners(object.meta(), "ComponentVersion")
                         .for_each(|name| queue.push(&namespace, name));
                 }
@@ -138,6 +102,7 @@ impl Triggers {
     /// Wakes those who read a snapshot, and its owner where its content has to be made again.
     pub(super) fn snapshot(&self) -> Listener<Snapshot> {
         let triggers = self.clone();
+        let resource = ApiResource::erase::<Snapshot>(&());
         Listener {
             fingerprint: |object| {
                 let status = object.status.as_ref();
@@ -150,6 +115,13 @@ impl Triggers {
             },
             notify: Box::new(move |object, change| {
                 let namespace = object.namespace().unwrap_or_default();
+                if change == Change::Deleted {
+                    triggers
+                        .context
+                        .applier
+                        .written()
+                        .forget(&resource, object.meta());
+                }
                 triggers.readers_of(object);
                 for kind in ["Resource", "Localization", "Configuration"] {
                     for name in owners(object.meta(), kind) {
@@ -164,8 +136,8 @@ impl Triggers {
     }
 
     /// Wakes the deployer that an object of Flux was written for.
-    pub(super) fn flux_object(&self) -> Listener<DynamicObject> {
-        let queue = self.flux_deployers.clone();
+    pub(super) fn flux_object(&self, kind: ApiResource) -> Listener<DynamicObject> {
+        let triggers = self.clone();
         Listener {
             fingerprint: |object| {
                 fingerprint(&(
@@ -173,18 +145,34 @@ impl Triggers {
                     super::flux_deployer::is_ready(object),
                 ))
             },
-            notify: Box::new(move |object, _| {
+            notify: Box::new(move |object, change| {
+                if change == Change::Deleted {
+                    triggers
+                        .context
+                        .applier
+                        .written()
+                        .forget(&kind, object.meta());
+                }
                 let namespace = object.namespace().unwrap_or_default();
+                let queue = &triggers.queues.flux_deployers;
                 owners(object.meta(), "FluxDeployer").for_each(|name| queue.push(&namespace, name));
             }),
         }
     }
 
+    /// Wakes all deployers, when a kind that they write is removed from the cluster or is back.
+    pub(super) fn flux_kind(&self) -> Box<dyn Fn() + Send> {
+        let (deployers, queue) = (
+            self.context.caches.flux_deployers.clone(),
+            self.queues.flux_deployers.clone(),
+        );
+        Box::new(move || queue.push_all(&deployers))
+    }
+
     /// Wakes the deployers that an altered Secret was written for, and where it is gone all those
     /// of its namespace.
-    pub(super) fn tenant_secret(&self, endpoint: &Arc<Endpoint>) -> Listener<Secret> {
+    pub(super) fn tenant_secret(&self) -> Listener<Secret> {
         let triggers = self.clone();
-        let endpoint = Arc::clone(endpoint);
         Listener {
             fingerprint: |object| {
                 let data = object.data.iter().flatten();
@@ -193,20 +181,48 @@ impl Triggers {
             },
             notify: Box::new(move |object, change| {
                 let namespace = object.namespace().unwrap_or_default();
-                let queue = &triggers.flux_deployers;
-                if object.name_any() == PULL_SECRET {
+                let queue = &triggers.queues.flux_deployers;
+                let settings = &triggers.context.settings;
+                if let Some(endpoint) = &triggers.context.endpoint
+                    && object.name_any() == settings.selection.named(PULL_SECRET)
+                {
                     endpoint.see(object, change);
                 }
                 if change == Change::Applied {
                     return owners(object.meta(), "FluxDeployer")
                         .for_each(|name| queue.push(&namespace, name));
                 }
-                endpoint.told.forget(object);
-                let deployers = triggers.caches.flux_deployers.state();
+                triggers.context.told.forget(object);
+                let deployers = triggers.context.caches.flux_deployers.state();
                 deployers
                     .iter()
                     .filter(|deployer| deployer.namespace().as_ref() == Some(&namespace))
                     .for_each(|deployer| queue.push(&namespace, &deployer.name_any()));
+            }),
+        }
+    }
+
+    /// Wakes those who use a Secret that has changed.
+    pub(super) fn secret(&self) -> Listener<PartialObjectMeta<Secret>> {
+        let triggers = self.clone();
+        Listener {
+            fingerprint: |object| fingerprint(&object.metadata.resource_version),
+            notify: Box::new(move |object, _| {
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+                for component in triggers.context.credentials.changed(&namespace, &name) {
+                    triggers
+                        .queues
+                        .component_versions
+                        .push(&namespace, &component);
+                    triggers.readers("ComponentVersion", &namespace, &component);
+                }
+                triggers.configured(|own, values| {
+                    own == namespace
+                        && values
+                            .secret_source
+                            .as_ref()
+                            .is_some_and(|from| from.source_ref.name == name)
+                });
             }),
         }
     }
@@ -262,25 +278,25 @@ impl Triggers {
                 .as_ref()
                 .is_some_and(|values| reads(own, values))
         };
-        for found in self.caches.localizations.state() {
+        for found in self.context.caches.localizations.state() {
             let own = found.namespace().unwrap_or_default();
             if reads(&own, &found.spec.mutation) {
-                self.localizations.push(&own, &found.name_any());
+                self.queues.localizations.push(&own, &found.name_any());
             }
         }
-        for found in self.caches.configurations.state() {
+        for found in self.context.caches.configurations.state() {
             let own = found.namespace().unwrap_or_default();
             if reads(&own, &found.spec.mutation) {
-                self.configurations.push(&own, &found.name_any());
+                self.queues.configurations.push(&own, &found.name_any());
             }
         }
     }
 
     fn producer_again(&self, kind: &str, namespace: &str, name: &str) {
         match kind {
-            "Resource" => self.resources.push(namespace, name),
-            "Localization" => self.localizations.push(namespace, name),
-            _ => self.configurations.push(namespace, name),
+            "Resource" => self.queues.resources.push(namespace, name),
+            "Localization" => self.queues.localizations.push(namespace, name),
+            _ => self.queues.configurations.push(namespace, name),
         }
     }
 
@@ -297,28 +313,28 @@ impl Triggers {
         let reads = |own: &str, reference: &crate::api::ObjectReference| {
             names(reference, own, kind, namespace, name)
         };
-        for found in self.caches.resources.state() {
+        for found in self.context.caches.resources.state() {
             let own = found.namespace().unwrap_or_default();
             if reads(&own, &found.spec.source_ref) {
-                self.resources.push(&own, &found.name_any());
+                self.queues.resources.push(&own, &found.name_any());
             }
         }
-        for found in self.caches.localizations.state() {
+        for found in self.context.caches.localizations.state() {
             let own = found.namespace().unwrap_or_default();
             if references(&found.spec.mutation).any(|reference| reads(&own, reference)) {
-                self.localizations.push(&own, &found.name_any());
+                self.queues.localizations.push(&own, &found.name_any());
             }
         }
-        for found in self.caches.configurations.state() {
+        for found in self.context.caches.configurations.state() {
             let own = found.namespace().unwrap_or_default();
             if references(&found.spec.mutation).any(|reference| reads(&own, reference)) {
-                self.configurations.push(&own, &found.name_any());
+                self.queues.configurations.push(&own, &found.name_any());
             }
         }
-        for found in self.caches.flux_deployers.state() {
+        for found in self.context.caches.flux_deployers.state() {
             let own = found.namespace().unwrap_or_default();
             if reads(&own, &found.spec.source_ref) {
-                self.flux_deployers.push(&own, &found.name_any());
+                self.queues.flux_deployers.push(&own, &found.name_any());
             }
         }
     }

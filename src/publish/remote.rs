@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -40,6 +40,8 @@ pub struct Remote {
     known: Mutex<HashMap<(Repository, Tag), Digest>>,
     /// Whether it was told that this registry deletes nothing.
     told: AtomicBool,
+    /// Manifests that could not be deleted, and stay.
+    undeleted: Arc<AtomicU64>,
 }
 
 impl Remote {
@@ -53,7 +55,13 @@ impl Remote {
             credentials,
             known: Mutex::default(),
             told: AtomicBool::new(false),
+            undeleted: Arc::default(),
         }
+    }
+
+    /// Counts manifests that are no longer needed and that the registry did not delete.
+    pub fn undeleted(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.undeleted)
     }
 
     async fn client(&self, repository: &Repository) -> Result<(Client, RepositoryName), Error> {
@@ -140,7 +148,11 @@ impl Remote {
                 return;
             }
         };
-        match client.delete_manifest(&name, manifest).await {
+        let deleted = client.delete_manifest(&name, manifest).await;
+        if !matches!(deleted, Ok(Deleted::Gone)) {
+            self.undeleted.fetch_add(1, Ordering::Relaxed);
+        }
+        match deleted {
             Ok(Deleted::Gone) => info!(repository = %name, digest = %manifest, "deleted snapshot"),
             Ok(Deleted::Unsupported) => {
                 if !self.told.swap(true, Ordering::Relaxed) {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,26 @@ impl Default for Limits {
     }
 }
 
+/// Connections that came to nothing, counted.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    handshakes: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl Refusals {
+    /// Handshakes that failed or took too long, such as those of clients that do not speak TLS or
+    /// do not trust the certificate. Who hangs up without a word, as probes do, is not counted.
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were closed at once, because too many were open.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
 /// Turns a socket into the stream that HTTP is spoken over, such as one inside TLS.
 pub trait Acceptor: Clone + Send + Sync + 'static {
     /// The stream.
@@ -83,12 +104,14 @@ impl Acceptor for Plain {
 
 /// Serves `router` on `listener` with HTTP/1.1 until `shutdown`, then lets running answers end.
 ///
-/// Returns when the last connection is closed or [`Limits::drain`] is over.
+/// Returns when the last connection is closed or [`Limits::drain`] is over. What comes to nothing
+/// is counted in `refusals`.
 pub async fn listen<A: Acceptor>(
     listener: TcpListener,
     acceptor: A,
     router: Router,
     limits: Limits,
+    refusals: Arc<Refusals>,
     shutdown: CancellationToken,
 ) {
     let census = Census::default();
@@ -108,6 +131,7 @@ pub async fn listen<A: Acceptor>(
             },
         };
         let Some(seat) = census.admit(peer.ip(), &limits) else {
+            refusals.connections.fetch_add(1, Ordering::Relaxed);
             debug!(%peer, "refused a connection over the limit");
             continue;
         };
@@ -115,6 +139,7 @@ pub async fn listen<A: Acceptor>(
             acceptor: acceptor.clone(),
             router: router.clone(),
             limits: Arc::clone(&limits),
+            refusals: Arc::clone(&refusals),
             shutdown: shutdown.clone(),
             _seat: seat,
         };
@@ -135,6 +160,7 @@ struct Connection<A> {
     acceptor: A,
     router: Router,
     limits: Arc<Limits>,
+    refusals: Arc<Refusals>,
     shutdown: CancellationToken,
     _seat: Seat,
 }
@@ -142,14 +168,15 @@ struct Connection<A> {
 impl<A: Acceptor> Connection<A> {
     async fn run(self, socket: TcpStream, peer: SocketAddr) {
         let limits = &self.limits;
-        let stream = match timeout(limits.handshake, self.acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(failure)) => {
+        let accepted = timeout(limits.handshake, self.acceptor.accept(socket)).await;
+        let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(failure) => {
+                if failure.kind() != io::ErrorKind::UnexpectedEof {
+                    self.refusals.handshakes.fetch_add(1, Ordering::Relaxed);
+                }
                 debug!(%peer, error = %failure, "handshake failed");
-                return;
-            }
-            Err(_) => {
-                debug!(%peer, "handshake took too long");
                 return;
             }
         };

@@ -18,6 +18,36 @@ pub(super) struct Counts {
     quarantined: AtomicU64,
     reread_bytes: AtomicU64,
     rereads: AtomicU64,
+    content: Found,
+    results: Found,
+}
+
+/// How often something was there already.
+#[derive(Debug, Default)]
+struct Found {
+    hits: AtomicU64,
+    bytes: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// What is looked for in the store before it is fetched or made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cached {
+    /// Manifests and blobs of a registry.
+    Content,
+    /// Results of steps.
+    Result,
+}
+
+/// How often something was there already since the start, and how often it was not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheStatistics {
+    /// How often it was there.
+    pub hits: u64,
+    /// The bytes that were so neither fetched nor made.
+    pub bytes: u64,
+    /// How often it was not.
+    pub misses: u64,
 }
 
 /// What a store has counted.
@@ -41,6 +71,10 @@ pub struct Statistics {
     pub reread_bytes: u64,
     /// How often all content was read again.
     pub rereads: u64,
+    /// Content that had to be fetched, or was there.
+    pub content: CacheStatistics,
+    /// Results that had to be made, or were there.
+    pub results: CacheStatistics,
     /// The bytes that can still be written, where the file system tells.
     pub free: Option<u64>,
 }
@@ -70,9 +104,40 @@ impl Counts {
         self.rereads
             .fetch_add(u64::from(is_done), Ordering::Relaxed);
     }
+
+    fn found(&self, what: Cached) -> &Found {
+        match what {
+            Cached::Content => &self.content,
+            Cached::Result => &self.results,
+        }
+    }
+}
+
+impl Found {
+    fn statistics(&self) -> CacheStatistics {
+        CacheStatistics {
+            hits: self.hits.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Store {
+    /// Counts that something was looked for: it was there, with so many bytes, or it was not.
+    pub fn count_lookup(&self, what: Cached, found: Option<u64>) {
+        let counts = self.inner.counts.found(what);
+        match found {
+            Some(bytes) => {
+                counts.hits.fetch_add(1, Ordering::Relaxed);
+                counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            None => {
+                counts.misses.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// What was counted so far.
     pub fn statistics(&self) -> Statistics {
         let counts = &self.inner.counts;
@@ -87,6 +152,8 @@ impl Store {
             quarantined: read(&counts.quarantined),
             reread_bytes: read(&counts.reread_bytes),
             rereads: read(&counts.rereads),
+            content: counts.content.statistics(),
+            results: counts.results.statistics(),
             free: self.disk().free().ok(),
         }
     }

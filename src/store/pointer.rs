@@ -22,6 +22,9 @@ use super::{Error, Result, Store, TAGGING_SHARDS};
 /// The longest record, in bytes; they are meant to be some hundred.
 const RECORD_LIMIT: usize = 64 * 1024;
 
+/// The most bytes of a note.
+const NOTE_LIMIT: usize = 64 << 20;
+
 /// How many manifests that a tag pointed to before are remembered at most.
 const PREVIOUS_LIMIT: usize = 16;
 
@@ -199,6 +202,16 @@ impl Store {
         self.remove_record(&self.derivation_path(namespace, key))
     }
 
+    /// What the process before noted under `name` to know after a restart. It may be lost.
+    pub fn note<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
+        self.record_up_to(&self.note_path(name), NOTE_LIMIT)
+    }
+
+    /// Notes `value` under `name`, in place of what was noted before.
+    pub fn set_note<T: Serialize>(&self, name: &'static str, value: &T) -> Result<()> {
+        self.set_record_up_to(self.note_path(name), value, NOTE_LIMIT)
+    }
+
     /// Remembers that `holder` has pulled a blob with its own credentials.
     ///
     /// Content is shared between namespaces, permission is not: what one object fetched is given
@@ -237,7 +250,12 @@ impl Store {
 
     /// The record in a file; absent where the file is, or is damaged.
     pub(super) fn record<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
-        let limit = (RECORD_LIMIT + 256) as u64;
+        self.record_up_to(path, RECORD_LIMIT)
+    }
+
+    /// The record in a file, of at most `limit` bytes.
+    fn record_up_to<T: DeserializeOwned>(&self, path: &Path, limit: usize) -> Result<Option<T>> {
+        let limit = (limit + 256) as u64;
         let content = self.disk().read(path, limit);
         let Some(content) = content.map_err(Error::access("read", path))? else {
             return Ok(None);
@@ -251,10 +269,19 @@ impl Store {
 
     /// Writes a record unless it is there already: unchanged input costs no sync.
     pub(super) fn set_record<T: Serialize>(&self, path: PathBuf, record: &T) -> Result<()> {
+        self.set_record_up_to(path, record, RECORD_LIMIT)
+    }
+
+    fn set_record_up_to<T: Serialize>(
+        &self,
+        path: PathBuf,
+        record: &T,
+        limit: usize,
+    ) -> Result<()> {
         let json = match serde_json::to_string(record) {
-            Ok(json) if json.len() <= RECORD_LIMIT => json,
+            Ok(json) if json.len() <= limit => json,
             Ok(json) => {
-                let problem = format!("{} bytes are more than {RECORD_LIMIT}", json.len());
+                let problem = format!("{} bytes are more than {limit}", json.len());
                 return Err(Error::Encode { path, problem });
             }
             Err(source) => {
@@ -294,6 +321,10 @@ impl Store {
     fn grant_path(&self, holder: Holder<'_>, digest: &Digest) -> PathBuf {
         self.granted_folder(holder)
             .join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
+    fn note_path(&self, name: &str) -> PathBuf {
+        self.disk().path("notes").join(name)
     }
 
     fn granted_folder(&self, holder: Holder<'_>) -> PathBuf {

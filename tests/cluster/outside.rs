@@ -10,13 +10,19 @@ use ocm_controller::publish::{BuiltIn, NewImage, Remote, Snapshots as _};
 use ocm_controller::registry::{Pool, RepositoryUrl, Settings, Transport};
 use ocm_controller::snapshot::{Artifact, ContentKind, Repository, SnapshotLayer};
 use ocm_controller::store::Store;
+use serde_json::json;
 
+use crate::release::give_rights;
 use crate::scene::{PASSWORD, Scene, TIMEOUT, USER};
 use crate::site::{PRIVATE, Site};
 use crate::support::cluster::Flux;
 use crate::support::registry::{Registry, RegistryOptions};
 use crate::support::scratch;
 use crate::support::wait::eventually;
+
+/// The two Secrets that namespaces pull with.
+const PULL_SECRET: &str = "ocm-registry-pull";
+const CA_SECRET: &str = "ocm-registry-ca";
 
 async fn registry() -> Registry {
     Registry::start(RegistryOptions {
@@ -177,10 +183,20 @@ async fn guide_is_deployed_from_another_registry_which_is_cleaned_afterwards() {
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let scene = Scene::start_with(Flux::Kustomize, &arguments).await;
+    let values = [
+        format!("--set=outsideRegistry.url=oci://{host}/ocm"),
+        "--set=outsideRegistry.pullSecret=snapshots".to_owned(),
+        "--set=outsideRegistry.caSecret=snapshots-ca".to_owned(),
+    ];
+    give_rights(&scene.cluster, "ocm-system", &values).await;
     scene.load_private("phoban01-air-gapped").await;
     let site = Site::new(&scene, "outside").await;
-    give_secrets(&site, &registry, &host).await;
     site.apply(&site.guide(PRIVATE)).await;
+    let said = site
+        .fails("FluxDeployer", "podinfo", "SourceRefNotReady")
+        .await;
+    assert!(said.contains("Secret ocm-system/snapshots"), "{said}");
+    give_secrets(&scene, &registry, &host).await;
     site.settled().await;
 
     let source = site.ready("OCIRepository", "podinfo").await;
@@ -189,7 +205,8 @@ async fn guide_is_deployed_from_another_registry_which_is_cleaned_afterwards() {
         url.starts_with(&format!("oci://{host}/ocm/{}/", site.namespace)),
         "{url}"
     );
-    assert_eq!(source.data["spec"]["secretRef"]["name"], "snapshots");
+    assert_eq!(source.data["spec"]["secretRef"]["name"], PULL_SECRET);
+    secrets_are_copied(&site).await;
     let pulled = registry.requests();
     let pulls = pulls_of_flux(&pulled);
     assert!(pulls > 0, "{pulled:?}");
@@ -222,14 +239,63 @@ async fn guide_is_deployed_from_another_registry_which_is_cleaned_afterwards() {
     .await;
 }
 
-async fn give_secrets(site: &Site<'_>, registry: &Registry, host: &str) {
+/// What the namespace pulls with is that of the controller's own namespace; what somebody else
+/// has put into a namespace is left as it is.
+async fn secrets_are_copied(site: &Site<'_>) {
     let cluster = &site.scene.cluster;
+    let own = Site::at(site.scene, "ocm-system".to_owned(), String::new()).await;
+    for (source, copy) in [("snapshots", PULL_SECRET), ("snapshots-ca", CA_SECRET)] {
+        let (source, copy) = (
+            own.get("Secret", source).await,
+            site.get("Secret", copy).await,
+        );
+        assert_eq!(source.data["data"], copy.data["data"]);
+        assert_eq!(source.data["type"], copy.data["type"]);
+    }
+    let theirs = Site::new(site.scene, "outside-theirs").await;
+    let literal = "--from-literal=.dockerconfigjson={\"auths\":{}}";
+    let kind = "--type=kubernetes.io/dockerconfigjson";
+    let namespace = format!("--namespace={}", theirs.namespace);
+    let create = [
+        "create",
+        "secret",
+        "generic",
+        PULL_SECRET,
+        kind,
+        literal,
+        &namespace,
+    ];
+    cluster.kubectl(&create).await;
+    theirs.apply(&theirs.guide(PRIVATE)).await;
+    theirs.ready("FluxDeployer", "podinfo").await;
+    let left = theirs.get("Secret", PULL_SECRET).await;
+    assert!(left.owner_references().is_empty() && left.labels().is_empty());
+    theirs.delete("FluxDeployer", "podinfo").await;
+
+    // A changed password comes to the namespaces without anybody asking.
+    let changed = json!({"stringData": {".dockerconfigjson": "{\"auths\":{}}"}});
+    let before = own.get("Secret", "snapshots").await;
+    own.patch("Secret", "snapshots", changed).await;
+    site.until("Secret", PULL_SECRET, "changed", |copy| {
+        copy.data["data"] == left.data["data"]
+    })
+    .await;
+    let back = json!({"data": before.data["data"]});
+    own.patch("Secret", "snapshots", back).await;
+    site.until("Secret", PULL_SECRET, "back", |copy| {
+        copy.data["data"] == before.data["data"]
+    })
+    .await;
+}
+
+async fn give_secrets(scene: &Scene, registry: &Registry, host: &str) {
+    let cluster = &scene.cluster;
     let server = format!("--docker-server={host}");
     let (user, password) = (
         format!("--docker-username={USER}"),
         format!("--docker-password={PASSWORD}"),
     );
-    let namespace = site.namespace.as_str();
+    let namespace = "ocm-system";
     cluster
         .kubectl(&[
             "create",

@@ -6,8 +6,12 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::scene::exclusive_scene;
+use crate::scene::{Scene, TIMEOUT, exclusive_scene};
 use crate::site::{OF_FLUX, OURS, PRIVATE, Site};
+use crate::support::cluster::Flux;
+use crate::support::cluster::audit::AuditEvent;
+use crate::support::tools;
+use crate::support::wait::eventually;
 
 /// Each object as `KIND/NAME`, with what must not change: for ours the resource version, for
 /// those of Flux, which write their own status, the generation.
@@ -134,4 +138,94 @@ async fn f16_work_goes_on_when_the_api_server_is_back() {
     // It was the same process all the time.
     assert!(scene.controller.lock().await.process().is_running());
     assert_eq!(marks(&site).await.len(), before.len() + 1);
+}
+
+/// How many objects of a kind this process has looked at.
+fn looked_at(metrics: &str, kind: &str) -> usize {
+    let count = format!("ocm_controller_reconcile_seconds_count{{kind=\"{kind}\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&count));
+    line.map_or(0, |count| count.parse().expect("a number"))
+}
+
+/// Waits until the controller has looked at each object of this many chains.
+async fn all_looked_at(scene: &Scene, chains: usize) {
+    let wanted = [
+        ("component_version", chains),
+        ("resource", chains),
+        ("localization", chains),
+        ("snapshot", 2 * chains),
+        ("flux_deployer", chains),
+    ];
+    eventually("all are looked at", TIMEOUT, async || {
+        let metrics = scene.controller.lock().await.metrics().await;
+        for (kind, wanted) in wanted {
+            let seen = looked_at(&metrics, kind);
+            if seen < wanted {
+                return Err(format!("{seen} of {wanted} of {kind}"));
+            }
+        }
+        let depth = metrics
+            .lines()
+            .filter(|line| line.starts_with("ocm_controller_queue_depth{"));
+        match depth.into_iter().find(|line| !line.ends_with(" 0")) {
+            Some(line) => Err(line.to_owned()),
+            None => Ok(()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn restart_with_many_chains_fetches_no_blob_and_writes_nothing() {
+    const CHAINS: usize = 40;
+    let scene = Scene::start_with(Flux::None, &[]).await;
+    // Its kinds are enough: nobody has to pull.
+    for controller in ["source-controller", "kustomize-controller"] {
+        let crds = tools::flux_crds(controller);
+        scene.cluster.apply_crds(&crds).await;
+    }
+    scene.load_private("phoban01-air-gapped").await;
+    let site = Site::new(&scene, "many").await;
+    let chains: Vec<String> = (0..CHAINS)
+        .map(|number| site.chain(&format!("-{number}"), &json!({})))
+        .collect();
+    site.apply(&chains.join("\n---\n")).await;
+    for number in 0..CHAINS {
+        site.ready("FluxDeployer", &format!("podinfo-{number}"))
+            .await;
+    }
+    all_looked_at(&scene, CHAINS).await;
+
+    let (asked, pulled) = {
+        let mut controller = scene.controller.lock().await;
+        let status = controller.stop().await;
+        assert!(status.success(), "{status}");
+        let counts = (
+            scene.cluster.audit_log().len(),
+            scene.private.requests().len(),
+        );
+        controller.start_again().await;
+        counts
+    };
+    all_looked_at(&scene, CHAINS).await;
+
+    let log = scene.cluster.audit_log();
+    let controller = "system:serviceaccount:ocm-system:ocm-controller";
+    let written: Vec<&AuditEvent> = log[asked..]
+        .iter()
+        .filter(|event| event.user == controller && event.is_write())
+        .collect();
+    assert!(written.is_empty(), "{written:#?}");
+    let pulled = &scene.private.requests()[pulled..];
+    let is_question = |path: &str, method: &str| path.contains("/tags/list") || method == "HEAD";
+    let content: Vec<_> = pulled
+        .iter()
+        .filter(|access| !is_question(&access.path, &access.method))
+        .collect();
+    assert!(content.is_empty(), "{content:#?}");
+    assert!(!pulled.is_empty(), "versions are looked for");
+    let metrics = scene.controller.lock().await.metrics().await;
+    assert!(metrics.contains("ocm_controller_store_misses_total{what=\"content\"} 0"));
+    assert!(metrics.contains("ocm_controller_store_misses_total{what=\"result\"} 0"));
 }

@@ -95,8 +95,13 @@ async fn use_all(scene: &Scene) {
     site.apply(CONFIGURED).await;
     site.ready("Configuration", "configured").await;
 
-    for template in ["helmReleaseTemplate", "kustomizationTemplate"] {
+    // What is taken away again has to be there first.
+    for (template, kind) in [
+        ("helmReleaseTemplate", "HelmRelease"),
+        ("kustomizationTemplate", "Kustomization"),
+    ] {
         switch(&site, template).await;
+        site.until(kind, "podinfo", "written", |_| true).await;
     }
     for template in ["helmReleaseTemplate", "kustomizationTemplate"] {
         switch(&site, "").await;

@@ -6,6 +6,7 @@ use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
 };
 use kube::{Api, Client, ResourceExt as _};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::scene::{PASSWORD, Scene, ready_condition};
@@ -100,6 +101,28 @@ impl<'a> Site<'a> {
     /// The guide's manifests for this place, with a component of `url`.
     pub fn guide(&self, url: &str) -> String {
         guide_in(&self.namespace, &self.target, url)
+    }
+
+    /// The guide's chain with names that end with `suffix`, and with these labels.
+    pub fn chain(&self, suffix: &str, labels: &Value) -> String {
+        let mut documents = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(&self.guide(PRIVATE)) {
+            let mut object = Value::deserialize(document).expect("valid YAML");
+            if object["kind"] != "ServiceAccount" {
+                object["metadata"]["labels"] = labels.clone();
+                for name in [
+                    "/metadata/name",
+                    "/spec/sourceRef/name",
+                    "/spec/configRef/name",
+                ] {
+                    if let Some(name) = object.pointer_mut(name) {
+                        *name = json!(format!("{}{suffix}", name.as_str().expect("a text")));
+                    }
+                }
+            }
+            documents.push(object.to_string());
+        }
+        documents.join("\n---\n")
     }
 
     /// Applies manifests.

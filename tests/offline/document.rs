@@ -1,10 +1,11 @@
 //! What `docs/` says of the program is so, where a test can tell.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use ocm_controller::api::Reason;
-use ocm_controller::metrics::{Metrics, Notified};
+use ocm_controller::metrics::{Metrics, Notified, Sources};
 use ocm_controller::mutation::ConfigData;
 use ocm_controller::registry::{Download, Settings, Transport};
 use ocm_controller::store::{Live, Store};
@@ -132,6 +133,9 @@ fn count_the_rest(metrics: &Metrics) {
     drop(metrics.begun("resource"));
     metrics.set_failing_watches([("Resource".to_owned(), Duration::ZERO)]);
     metrics.notified(Notified::Sent);
+    metrics.queue("resource").set(1);
+    metrics.asked("get", Some(200));
+    metrics.set_certificate_expiry("registry.example.org", SystemTime::now());
 }
 
 /// Metrics with a store whose every number is known.
@@ -140,7 +144,13 @@ fn metrics(transport: Transport) -> (tempfile::TempDir, Metrics) {
     let store = Store::open(folder.path()).unwrap();
     let collection = store.collect().unwrap();
     collection.plan(&Live::default(), Some(1)).unwrap();
-    (folder, Metrics::new(transport, store))
+    let metrics = Metrics::new(Sources {
+        transport,
+        store,
+        refusals: Arc::default(),
+        undeleted: Arc::default(),
+    });
+    (folder, metrics)
 }
 
 /// A row of `docs/metrics.md`.

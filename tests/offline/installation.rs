@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use ocm_controller::controller::lease::LEASE_NAME;
+use ocm_controller::controller::{PULL_KEY_SECRET, Selection};
 use serde_json::Value;
 
 use crate::command_line::{printed, run};
@@ -30,13 +32,10 @@ fn crds_of_the_chart_are_the_same() {
 
 #[test]
 fn rights_of_the_chart_are_the_same() {
-    let rules = |file: &str| {
-        let text = text(file);
-        let begin = text.find("\nrules:\n").expect("a ClusterRole");
-        text[begin..].to_owned()
-    };
+    let role = text("config/rbac/role.yaml");
+    let (_, rules) = role.split_once("\nrules:\n").expect("a ClusterRole");
     assert!(
-        rules("charts/ocm-controller/templates/clusterrole.yaml") == rules("config/rbac/role.yaml"),
+        text("charts/ocm-controller/files/rights.yaml") == rules,
         "the chart's rights are not up to date: run `make generate`"
     );
 }
@@ -231,6 +230,11 @@ fn values_of_the_chart_reach_the_deployment() {
         "--set=volumes[0].name=more,volumeMounts[0].name=more,volumeMounts[0].mountPath=/more",
         "--set=podLabels.team=platform,podAnnotations.note=here",
         "--set=terminationGracePeriodSeconds=9",
+        "--set=watchNamespaces={team-a,team-b}",
+        "--set=watchLabelSelector=sharding.fluxcd.io/key in (a\\,b)",
+        "--set=watchSecrets={team-a}",
+        "--set=certificate.secretName=theirs,certificate.lifetime=24h",
+        "--set=data.storeSizeLimit=10737418240,data.gcInterval=1m",
     ]));
     let deployment = rendered
         .iter()
@@ -243,6 +247,13 @@ fn values_of_the_chart_reach_the_deployment() {
         "run",
         "--data-dir=/data",
         "--oci-registry-addr=flux.example.org:5001",
+        "--watch-namespaces=team-a,team-b",
+        "--watch-label-selector=sharding.fluxcd.io/key in (a,b)",
+        "--watch-secrets=team-a",
+        "--certificate-secret-name=theirs",
+        "--registry-certificate-lifetime=24h",
+        "--store-size-limit=10737418240",
+        "--gc-interval=1m",
         "--log-level=warn",
         "--log-format=text",
         "--ca-file=/authorities/ca.crt",
@@ -274,6 +285,58 @@ fn values_of_the_chart_reach_the_deployment() {
     let metadata = &deployment["spec"]["template"]["metadata"];
     assert_eq!(metadata["labels"]["team"], "platform");
     assert_eq!(metadata["annotations"]["note"], "here");
+}
+
+/// The names of Secrets and Leases in the rules of a rendered Role.
+fn named(rendered: &[Value], namespace: &str, name: &str) -> BTreeSet<String> {
+    let role = rendered.iter().find(|object| {
+        let metadata = &object["metadata"];
+        object["kind"] == "Role" && metadata["namespace"] == namespace && metadata["name"] == name
+    });
+    let role = role.unwrap_or_else(|| panic!("no Role {namespace}/{name}"));
+    let rules = role["rules"].as_array().unwrap().iter();
+    let names = rules.flat_map(|rule| rule["resourceNames"].as_array().into_iter().flatten());
+    names
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+#[ignore = "needs the tools of `make tools`"]
+fn rights_are_given_where_the_operator_works_and_to_what_it_names() {
+    let rendered = documents(&helm_template(&[
+        "--set=watchNamespaces={team-a,team-b}",
+        "--set=watchLabelSelector=sharding.fluxcd.io/key=one",
+        "--set=certificate.secretName=theirs",
+    ]));
+    let is_of_cluster = |object: &Value| object["metadata"]["namespace"].is_null();
+    assert!(!rendered.iter().any(is_of_cluster));
+    let selector = "sharding.fluxcd.io/key=one".parse().unwrap();
+    let selection = Selection {
+        labels: Some(selector),
+        ..Selection::default()
+    };
+    let names = |names: &[&str]| {
+        let names = names.iter().map(|name| selection.named(name));
+        names.collect::<BTreeSet<String>>()
+    };
+    for namespace in ["team-a", "team-b"] {
+        assert_eq!(
+            named(&rendered, namespace, "ocm-controller-watched"),
+            names(&["ocm-registry-ca", "ocm-registry-pull"])
+        );
+    }
+    let lease = named(&rendered, "ocm-system", "ocm-controller-leader-election");
+    assert_eq!(lease, names(&[LEASE_NAME]));
+    let own = BTreeSet::from(["theirs".to_owned(), PULL_KEY_SECRET.to_owned()]);
+    assert_eq!(named(&rendered, "ocm-system", "ocm-controller"), own);
+
+    let outside = documents(&helm_template(&[
+        "--set=outsideRegistry.url=oci://registry.example.org/ocm",
+        "--set=outsideRegistry.pullSecret=pull-with,outsideRegistry.caSecret=trust",
+    ]));
+    let own = BTreeSet::from(["pull-with".to_owned(), "trust".to_owned()]);
+    assert_eq!(named(&outside, "ocm-system", "ocm-controller"), own);
 }
 
 #[test]

@@ -9,9 +9,11 @@ use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::duration;
-use crate::controller::instance;
 use crate::controller::lease::{Gate, LEASE_NAME, Leadership, Terms};
+use crate::controller::requests::Counting;
 use crate::controller::throttle::Throttle;
+use crate::controller::{Selection, instance};
+use crate::metrics::Metrics;
 
 /// How long the API server may be silent while an answer is awaited. It answers each request within
 /// a minute, and ends each watch that nothing happens in sooner. Whoever is silent for longer is
@@ -26,9 +28,15 @@ pub(super) struct ClusterArguments {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// The namespace of this program, where its Lease is; that of the Pod where it is not given.
-    #[arg(long, value_name = "NAMESPACE", env = "RUNTIME_NAMESPACE")]
-    runtime_namespace: Option<String>,
+    /// The namespace of this program, where its Lease and the Secrets of its registry are.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE",
+        default_value = "ocm-system",
+        alias = "oci-registry-namespace"
+    )]
+    runtime_namespace: String,
 
     /// Act only while holding a Lease, so that several of this program can run.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
@@ -90,16 +98,23 @@ pub enum Error {
 }
 
 impl ClusterArguments {
+    /// The namespace of this program.
+    pub(super) fn namespace(&self) -> &str {
+        &self.runtime_namespace
+    }
+
     /// A client for everything but the Lease, and who may write by it.
-    pub(super) async fn connect(&self) -> Result<(Client, Leadership), Error> {
+    pub(super) async fn connect(
+        &self,
+        selection: &Selection,
+        metrics: &Metrics,
+    ) -> Result<(Client, Leadership), Error> {
         let config = self.config().await?;
         let failed = |source| Error::Client {
             source: Box::new(source),
         };
         let leadership = if self.leader_elect {
-            let namespace = self.runtime_namespace.clone();
-            let terms =
-                self.terms(namespace.unwrap_or_else(|| config.default_namespace.clone()))?;
+            let terms = self.terms(selection)?;
             let client = Client::try_from(config.clone()).map_err(failed)?;
             // A container that is started again in its Pod is somebody else.
             let identity = format!("{}_{:016x}", instance(), fastrand::u64(..));
@@ -116,16 +131,17 @@ impl ClusterArguments {
             .map_err(failed)?
             .with_layer(&Gate::new(leadership.claim()))
             .with_layer(&Throttle::new(rate, self.kube_api_burst))
+            .with_layer(&Counting::new(metrics.clone()))
             .build();
         Ok((client, leadership))
     }
 
     /// The process stops acting well before anybody else may begin, and tries to renew more than
     /// once before that.
-    fn terms(&self, namespace: String) -> Result<Terms, Error> {
+    fn terms(&self, selection: &Selection) -> Result<Terms, Error> {
         let terms = Terms {
-            namespace,
-            name: LEASE_NAME.to_owned(),
+            namespace: self.runtime_namespace.clone(),
+            name: selection.named(LEASE_NAME),
             duration: self.leader_election_lease_duration,
             renew_deadline: self.leader_election_renew_deadline,
             retry_period: self.leader_election_retry_period,

@@ -16,7 +16,7 @@ use crate::publish::Remote;
 use crate::registry::{Pool, RepositoryUrl, Transport};
 use crate::serve::access::Access;
 use crate::serve::distribution::{self, Anyone, Authorizer};
-use crate::serve::{self, Plain};
+use crate::serve::{self, Plain, Refusals};
 use crate::store::Store;
 
 /// The shortest life of a certificate; so short only for tests.
@@ -42,15 +42,6 @@ pub(super) struct ServingArguments {
     #[arg(long)]
     registry_plain_http: bool,
 
-    /// The namespace of this program, where the registry's certificate and pull key are kept.
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "POD_NAMESPACE",
-        default_value = "ocm-system"
-    )]
-    oci_registry_namespace: String,
-
     /// The Secret with the registry's certificate. One that somebody else has made is used as it
     /// is; without one it is made, and changed when two thirds of its life are over.
     #[arg(long, value_name = "NAME", default_value = "ocm-registry-tls-certs")]
@@ -65,17 +56,30 @@ pub(super) struct ServingArguments {
     #[arg(long, value_name = "oci://HOST[:PORT]/PREFIX")]
     registry: Option<RepositoryUrl>,
 
-    /// Docker config JSON file with the password to push with. Read anew for each push.
+    /// Docker config JSON file with the password to push with, such as a mounted Secret. Read anew
+    /// for each use.
     #[arg(long, value_name = "FILE", requires = "registry")]
     registry_credentials: Option<PathBuf>,
 
-    /// Secret with the password that Flux pulls with, in the namespace of each FluxDeployer.
+    /// Secret (kubernetes.io/dockerconfigjson) of this program's namespace with the password that
+    /// Flux pulls with; the namespace of each FluxDeployer gets a copy.
     #[arg(long, value_name = "NAME", requires = "registry")]
     registry_pull_secret: Option<String>,
 
-    /// Secret with the authority (ca.crt) that Flux trusts, in the namespace of each FluxDeployer.
+    /// Secret of this program's namespace with the authority (ca.crt) that Flux trusts; the
+    /// namespace of each FluxDeployer gets a copy.
     #[arg(long, value_name = "NAME", requires = "registry")]
     registry_ca_secret: Option<String>,
+}
+
+/// What the registry serves, and to whom it tells.
+pub(super) struct Served<'a> {
+    /// The namespace of this program.
+    pub(super) namespace: &'a str,
+    pub(super) store: Store,
+    /// Nothing is served while it does not hold.
+    pub(super) claim: Claim,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 impl ServingArguments {
@@ -85,9 +89,10 @@ impl ServingArguments {
     }
 
     /// The other registry that Flux pulls from, if there is one.
-    pub(super) fn outside(&self) -> Option<OutsideRegistry> {
+    pub(super) fn outside(&self, namespace: &str) -> Option<OutsideRegistry> {
         self.registry.clone().map(|url| OutsideRegistry {
             url,
+            namespace: namespace.to_owned(),
             pull_secret: self.registry_pull_secret.clone(),
             ca_secret: self.registry_ca_secret.clone(),
         })
@@ -117,8 +122,7 @@ impl ServingArguments {
     /// Flux pulls from another one.
     pub(super) async fn serve(
         &self,
-        store: Store,
-        claim: Claim,
+        served: Served<'_>,
         controllers: Controllers,
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
@@ -126,6 +130,12 @@ impl ServingArguments {
         if self.registry.is_some() {
             return Ok(controllers);
         }
+        let Served {
+            namespace,
+            store,
+            claim,
+            refusals,
+        } = served;
         let (flag, address) = ("registry-listen", self.registry_listen);
         let router = |authorizer: Arc<dyn Authorizer>| {
             let router = distribution::router(store, authorizer);
@@ -133,15 +143,15 @@ impl ServingArguments {
         };
         if self.registry_plain_http {
             let router = router(Arc::new(Anyone));
-            tasks.spawn(endpoint(flag, address, Plain, router, shutdown.clone()).await?);
+            tasks.spawn(endpoint(flag, address, Plain, router, refusals, shutdown.clone()).await?);
             return Ok(controllers);
         }
         let access = Access::default();
         let tls = access.tls().map_err(|source| Error::Tls { source })?;
         let router = router(Arc::new(access.clone()));
-        tasks.spawn(endpoint(flag, address, tls, router, shutdown.clone()).await?);
+        tasks.spawn(endpoint(flag, address, tls, router, refusals, shutdown.clone()).await?);
         let settings = EndpointSettings {
-            namespace: self.oci_registry_namespace.clone(),
+            namespace: namespace.to_owned(),
             certificate_secret: self.certificate_secret_name.clone(),
             address: self.oci_registry_addr.clone(),
             life: self.registry_certificate_lifetime,

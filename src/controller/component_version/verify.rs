@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt as _;
 
 use super::{Chosen, Wanted, choose};
 use crate::api::{self, ComponentVersion, Reason};
@@ -191,11 +190,10 @@ async fn key(
     let Some(secret) = secret.map(|found| &*found.name).filter(given) else {
         return Err(Error::NoKey { signature });
     };
-    let namespace = component.namespace().unwrap_or_default();
     let named_by = format!("the key of signature {signature:?} in spec.verify");
     let mut data = context
         .credentials
-        .secret(&namespace, secret, &named_by)
+        .secret(component, secret, &named_by)
         .await
         .map_err(|source| Error::ReadSecret {
             signature: signature.clone(),

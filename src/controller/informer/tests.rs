@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Client;
+use kube::runtime::watcher::DefaultBackoff;
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -48,9 +49,12 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (tell, told) = mpsc::unbounded_channel();
-    let mut informer: Informer<DeserializeGuard<K>> =
-        Informer::new(Api::all(client.clone()), (), |_| ());
-    informer.watch_timeout = patience;
+    let place = Place {
+        namespace: None,
+        api: Api::all(client.clone()),
+    };
+    let mut informer: Informer<Decoded<K>> = Informer::new(vec![place], (), |_| ());
+    informer.config = informer.config.timeout(patience);
     informer.listen(Listener {
         fingerprint: |object| {
             let version = object.meta().resource_version.as_deref().unwrap_or("0");
@@ -114,7 +118,7 @@ async fn f19_watch_that_fails_again_and_again_comes_back_and_holds_up_no_other()
     assert_eq!(other.told().await, "+s");
     let failing_since = |watch: &Watch<ConfigMap>| {
         let kinds = watch.health.failing(Instant::now());
-        kinds.first().map(|(_, since)| *since).unwrap_or_default()
+        kinds.into_values().next().unwrap_or_default()
     };
     let back = next(&mut requests).await;
     assert!(failing_since(&failing) > Duration::ZERO);

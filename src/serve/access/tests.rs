@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::serve::certificate::{Issued, issue};
 use crate::serve::pull::{KEY_LENGTH, PullKey};
-use crate::serve::{Limits, listen};
+use crate::serve::{Limits, Refusals, listen};
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
@@ -41,12 +41,17 @@ fn made() -> (Issued, ServerCertificate) {
 }
 
 async fn serve(access: &Access) -> SocketAddr {
+    serve_counting(access, Arc::default()).await
+}
+
+async fn serve_counting(access: &Access, refusals: Arc<Refusals>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/", get(async || "hello"));
     let tls = access.tls().unwrap();
     let shutdown = CancellationToken::new();
-    tokio::spawn(listen(listener, tls, router, Limits::default(), shutdown));
+    let limits = Limits::default();
+    tokio::spawn(listen(listener, tls, router, limits, refusals, shutdown));
     address
 }
 
@@ -110,11 +115,12 @@ async fn without_a_certificate_there_is_no_connection() {
 }
 
 #[tokio::test]
-async fn b86_cve_2023_44487_what_is_no_tls_or_http_2_is_closed_and_others_are_served() {
+async fn b86_cve_2023_44487_what_is_no_tls_or_http_2_is_closed_and_counted() {
     let access = Access::default();
     let (issued, certificate) = made();
     access.show(&certificate);
-    let address = serve(&access).await;
+    let refusals = Arc::<Refusals>::default();
+    let address = serve_counting(&access, Arc::clone(&refusals)).await;
     for garbage in [ASK, &[0xff; 4096], b"\x16\x03\x01\xff\xff", b""] {
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(garbage).await.unwrap();
@@ -122,9 +128,12 @@ async fn b86_cve_2023_44487_what_is_no_tls_or_http_2_is_closed_and_others_are_se
         let answer = ask(socket, b"").await;
         assert!(!answer.contains("hello"), "{answer:?}");
     }
+    // All but the one that says nothing, as a probe does.
+    assert_eq!(refusals.handshakes(), 3);
     // A client that only speaks HTTP/2 is told so in the handshake; one that speaks it all the
     // same is answered like anybody who speaks nonsense.
     assert!(connect(address, &issued.authority, &["h2"]).await.is_err());
+    assert_eq!(refusals.handshakes(), 4);
     let stream = connect(address, &issued.authority, &[]).await.unwrap();
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     assert!(!ask(stream, preface).await.contains("hello"));

@@ -20,6 +20,7 @@ use super::*;
 
 struct Server {
     address: SocketAddr,
+    refusals: Arc<Refusals>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -28,9 +29,13 @@ async fn serve(router: Router, limits: Limits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(listen(listener, Plain, router, limits, shutdown.clone()));
+    let refusals = Arc::<Refusals>::default();
+    let counted = Arc::clone(&refusals);
+    let stop = shutdown.clone();
+    let task = tokio::spawn(listen(listener, Plain, router, limits, counted, stop));
     Server {
         address,
+        refusals,
         shutdown,
         task,
     }
@@ -124,6 +129,7 @@ async fn b85_one_address_has_a_bounded_number_of_connections() {
     let _second = TcpStream::connect(server.address).await.unwrap();
     first.write_all(b"GET /").await.unwrap();
     assert_eq!(talk(server.address, ASK).await, "");
+    assert_eq!(server.refusals.connections(), 1);
     // A place that becomes free is given again.
     drop(first);
     let freed = async {

@@ -302,6 +302,8 @@ fn statistics_tell_what_was_seen_and_swept() {
         quarantined,
         reread_bytes,
         rereads,
+        content,
+        results,
         free,
     } = store.statistics();
     assert_eq!(
@@ -313,6 +315,20 @@ fn statistics_tell_what_was_seen_and_swept() {
     assert_eq!((bytes, quarantined), (4 * 4096, 0));
     assert_eq!((reread_bytes, rereads), (0, 0));
     assert!(free.unwrap() > 0);
+    assert_eq!((content, results), Default::default());
+}
+
+#[test]
+fn lookups_are_counted_by_what_was_looked_for() {
+    let (_folder, store) = fresh();
+    store.count_lookup(Cached::Content, None);
+    store.count_lookup(Cached::Content, Some(7));
+    store.count_lookup(Cached::Result, Some(3));
+    let Statistics {
+        content, results, ..
+    } = store.statistics();
+    assert_eq!((content.hits, content.bytes, content.misses), (1, 7, 1));
+    assert_eq!((results.hits, results.bytes, results.misses), (1, 3, 0));
 }
 
 #[test]
