@@ -7,9 +7,10 @@
 //! ```
 //!
 //! `oci`, `ocm`, `edit`, `archive`, `mutation`, `snapshot` and `deploy` are the core: values and
-//! bytes in, values and bytes out. `registry`, `repository`, `transfer`, `store`, `serve`,
-//! `components`, `publish` and `pipeline` do input and output and know nothing of Kubernetes. `controller` is the shell: it reads
-//! the cluster, calls the others, and writes the cluster. `cli` starts it.
+//! bytes in, values and bytes out. `registry`, `repository`, `remote`, `transfer`, `store`, `serve`,
+//! `components`, `publish` and `pipeline` do input and output and know nothing of Kubernetes.
+//! `controller` is the shell: it reads the cluster, calls the others, and writes the cluster. `cli`
+//! starts it.
 
 pub mod api;
 pub mod archive;
