@@ -1,15 +1,16 @@
 //! The two Secrets with which a namespace pulls: whom to trust, and the password.
 //!
-//! Every deployer of the namespace is one of their owners, so they go with the last one.
+//! Some deployers of the namespace own them, so they go with the last one.
 
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::Resource as _;
 use kube::runtime::reflector::ObjectRef;
@@ -20,6 +21,7 @@ use super::FIELD_MANAGER;
 use super::apply::{Error, manager_of, owner_reference};
 use super::context::Context;
 use super::endpoint::Endpoint;
+use super::lookup::get;
 use crate::api::FluxDeployer;
 use crate::serve::pull::{PullKeys, Salt};
 use crate::snapshot::Namespace;
@@ -31,6 +33,10 @@ pub(super) const CA_SECRET: &str = "ocm-registry-ca";
 
 /// The Secret with the password.
 pub(super) const PULL_SECRET: &str = "ocm-registry-pull";
+
+/// How many deployers own a namespace's Secrets. With all of them as owners, every write and every
+/// event of the watch would be as long as their number.
+const OWNERS: usize = 8;
 
 /// Whom to trust, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +129,8 @@ pub(super) async fn tell(
     for wanted in secrets(deployer, means, context) {
         let key = ObjectRef::from_obj(&wanted);
         let seen = context.caches.tenant_secret(&key);
-        if context.told.is_told(&wanted, seen.as_deref()) {
+        let is_owned = |owners: &[OwnerReference]| is_owned(owners, deployer, context);
+        if context.told.is_told(&wanted, seen.as_deref(), is_owned) {
             continue;
         }
         let namespace = wanted.namespace().unwrap_or_default();
@@ -175,6 +182,43 @@ fn secrets(deployer: &FluxDeployer, means: Means, context: &Context) -> Vec<Secr
     let docker = "kubernetes.io/dockerconfigjson";
     let login = login.map(|found| secret(PULL_SECRET, docker, Login::KEY, found.0));
     authority.into_iter().chain(login).collect()
+}
+
+/// Whether `deployer` is one of `owners`, or need not be.
+fn is_owned(owners: &[OwnerReference], deployer: &FluxDeployer, context: &Context) -> bool {
+    let namespace = deployer.namespace().unwrap_or_default();
+    let is_alive = |owner: &&OwnerReference| {
+        let found = get(&context.caches.flux_deployers, &namespace, &owner.name);
+        found.is_some_and(|found| found.metadata.uid.as_ref() == Some(&owner.uid))
+    };
+    let uid = deployer.uid();
+    owners.iter().any(|owner| Some(&owner.uid) == uid.as_ref())
+        || owners.iter().filter(is_alive).count() >= OWNERS
+}
+
+/// The names of deployers that are to own the Secrets of their namespace now that `gone` does not.
+pub(super) fn heirs(gone: &FluxDeployer, context: &Context) -> Vec<String> {
+    let namespace = gone.namespace();
+    let owners: HashSet<String> = [CA_SECRET, PULL_SECRET]
+        .into_iter()
+        .filter_map(|name| {
+            let name = context.settings.selection.named(name);
+            let key = ObjectRef::new(&name).within(namespace.as_deref()?);
+            context.caches.tenant_secret(&key)
+        })
+        .flat_map(|secret| secret.metadata.owner_references.clone().unwrap_or_default())
+        .map(|owner| owner.uid)
+        .collect();
+    if gone.uid().is_none_or(|uid| !owners.contains(&uid)) {
+        return Vec::new();
+    }
+    let deployers = context.caches.flux_deployers.state().into_iter();
+    deployers
+        .filter(|found| found.namespace() == namespace)
+        .filter(|found| found.uid().is_some_and(|uid| !owners.contains(&uid)))
+        .take(OWNERS)
+        .map(|found| found.name_any())
+        .collect()
 }
 
 /// Whether a Secret was made for a deployer.

@@ -16,7 +16,7 @@ use super::informer::{Change, Listener};
 use super::lookup::names;
 use super::mutation::artifact_of;
 use super::queue::Queue;
-use super::tenant::PULL_SECRET;
+use super::tenant::{self, PULL_SECRET};
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, MutationSpec,
     MutationStatus, OcmResource, RECONCILE_REQUEST, Reason, Snapshot, ValuesFrom, is_ready,
@@ -167,6 +167,24 @@ impl Triggers {
             self.queues.flux_deployers.clone(),
         );
         Box::new(move || queue.push_all(&deployers))
+    }
+
+    /// Wakes those who are to own a namespace's Secrets when one of the owners goes, so that the
+    /// Secrets do not go with the last of these while others pull.
+    pub(super) fn owner_of_tenant_secrets(&self) -> Listener<FluxDeployer> {
+        let triggers = self.clone();
+        Listener {
+            fingerprint: |object| fingerprint(&object.metadata.uid),
+            notify: Box::new(move |object, change| {
+                if change == Change::Applied {
+                    return;
+                }
+                let namespace = object.namespace().unwrap_or_default();
+                for name in tenant::heirs(object, &triggers.context) {
+                    triggers.queues.flux_deployers.push(&namespace, &name);
+                }
+            }),
+        }
     }
 
     /// Wakes the deployers that an altered Secret was written for, and where it is gone all those

@@ -181,7 +181,8 @@ impl Watches {
         );
         watch_own!(
             self.flux_deployers,
-            Triggers::own(&triggers.queues.flux_deployers)
+            Triggers::own(&triggers.queues.flux_deployers),
+            triggers.owner_of_tenant_secrets()
         );
         watch!(self.git_repositories, triggers.flux_source());
         watch!(self.buckets, triggers.flux_source());

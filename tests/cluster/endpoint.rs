@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use futures::future::join_all;
 use kube::ResourceExt as _;
 use kube::api::{DynamicObject, PostParams};
 use reqwest::{Certificate, Client, Method};
@@ -167,6 +168,48 @@ async fn secrets_of_a_namespace_are_repaired_and_go_with_the_last_deployer() {
     for name in [CA, PULL] {
         wait::until_gone(&site.api("Secret"), name).await;
     }
+}
+
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn eight_of_many_deployers_own_the_secrets_and_others_follow_before_these_go() {
+    const OWNERS: usize = 8;
+    let scene = shared_scene().await;
+    let site = Site::complete(scene, "owners").await;
+    let first = site.get("FluxDeployer", "podinfo").await;
+    for number in 1..12 {
+        let mut next = first.clone();
+        next.metadata = kube::api::ObjectMeta {
+            name: Some(format!("deployer-{number}")),
+            ..Default::default()
+        };
+        next.data["status"] = Value::Null;
+        let api = site.api("FluxDeployer");
+        let created = api.create(&PostParams::default(), &next).await;
+        let name = created.expect("it is valid").name_any();
+        site.ready("FluxDeployer", &name).await;
+    }
+    let before = secret(&site, CA, "owned", |found| {
+        found.owner_references().len() == OWNERS
+    })
+    .await;
+
+    let owners = before.owner_references().iter();
+    let gone: Vec<String> = owners.map(|owner| owner.name.clone()).collect();
+    join_all(gone.iter().map(|name| site.delete("FluxDeployer", name))).await;
+    let after = secret(&site, CA, "owned by the others", |found| {
+        let owners = found.owner_references();
+        owners.len() == 12 - OWNERS && owners.iter().all(|owner| !gone.contains(&owner.name))
+    })
+    .await;
+    assert_eq!(after.uid(), before.uid(), "it was gone in between");
+
+    let left = site.list("FluxDeployer").await;
+    join_all(left.iter().map(|deployer| async {
+        site.delete("FluxDeployer", &deployer.name_any()).await;
+    }))
+    .await;
+    wait::until_gone(&site.api("Secret"), CA).await;
 }
 
 #[tokio::test]

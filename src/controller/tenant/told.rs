@@ -1,10 +1,11 @@
 //! What the namespaces that pull were told last, so that nothing is written twice because a watch
 //! is late.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 
 use crate::oci::Digest;
@@ -16,7 +17,7 @@ type Key = (String, String);
 struct Written {
     content: Digest,
     version: u64,
-    owners: BTreeSet<String>,
+    owners: Vec<OwnerReference>,
 }
 
 /// The Secrets as they were written.
@@ -24,35 +25,35 @@ struct Written {
 pub(in crate::controller) struct Told(Mutex<HashMap<Key, Written>>);
 
 impl Told {
-    /// Whether `wanted`, which names one owner, is there already, given what the watch shows.
-    pub(in crate::controller) fn is_told(&self, wanted: &Secret, seen: Option<&Secret>) -> bool {
-        let owner = owner_of(wanted);
+    /// Whether `wanted` is there already, given what the watch shows, with owners that are enough
+    /// for `is_owned`.
+    pub(in crate::controller) fn is_told(
+        &self,
+        wanted: &Secret,
+        seen: Option<&Secret>,
+        is_owned: impl Fn(&[OwnerReference]) -> bool,
+    ) -> bool {
         let is_seen = seen.is_some_and(|seen| {
             seen.data == wanted.data
                 && seen.type_ == wanted.type_
                 && seen.metadata.deletion_timestamp.is_none()
-                && seen
-                    .owner_references()
-                    .iter()
-                    .any(|found| found.uid == owner)
+                && is_owned(seen.owner_references())
         });
         let known = self.lock();
         is_seen
             || known.get(&key_of(wanted)).is_some_and(|written| {
                 written.content == content_of(wanted)
-                    && written.owners.contains(&owner)
+                    && is_owned(&written.owners)
                     && seen.is_none_or(|seen| version_of(seen) < written.version)
             })
     }
 
     /// Remembers that the API server answered `after` to `wanted`.
     pub(in crate::controller) fn remember(&self, wanted: &Secret, after: &Secret) {
-        let content = content_of(wanted);
-        let owners = after.owner_references().iter();
         let written = Written {
-            content,
+            content: content_of(wanted),
             version: version_of(after),
-            owners: owners.map(|owner| owner.uid.clone()).collect(),
+            owners: after.owner_references().to_vec(),
         };
         self.lock().insert(key_of(wanted), written);
     }
@@ -69,11 +70,6 @@ impl Told {
 
 fn key_of(secret: &Secret) -> Key {
     (secret.namespace().unwrap_or_default(), secret.name_any())
-}
-
-fn owner_of(secret: &Secret) -> String {
-    let owner = secret.owner_references().first();
-    owner.map(|owner| owner.uid.clone()).unwrap_or_default()
 }
 
 fn content_of(secret: &Secret) -> Digest {
