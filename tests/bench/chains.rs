@@ -106,6 +106,7 @@ pub(crate) async fn measure() -> io::Result<Value> {
         "idle_registry_requests_a_chain": each(idle_pulled),
         "peak_bytes_at_the_end": usage::peak_memory(id),
         "cold_requests": cold.kinds,
+        "idle_requests": idle.kinds,
     });
     print(&result);
     controller.stop().await;
