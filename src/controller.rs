@@ -227,7 +227,7 @@ impl Controllers {
             told: Told::default(),
             caches: caches.clone(),
             memories: Memories::default(),
-            snapshots: queues.snapshots.clone(),
+            queues: queues.clone(),
         });
         let triggers = Triggers {
             context: Arc::clone(&context),

@@ -32,7 +32,20 @@ pub enum Error {
          sourceRef names"
     )]
     ChartInTemplate,
+
+    /// Flux would fail on each object that it applies.
+    #[error(
+        "the name of this object has {length} characters: use one of {MAX_NAME} at most, as Flux \
+         writes it into a label of all that it applies"
+    )]
+    LongName {
+        /// Of the name.
+        length: usize,
+    },
 }
+
+/// The longest value of a label.
+const MAX_NAME: usize = 63;
 
 /// A snapshot as Flux pulls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +82,11 @@ pub fn flux_objects(
     snapshot: &Pullable,
 ) -> Result<Vec<FluxObject>, Error> {
     let spec = &deployer.spec;
+    let length = deployer.name_any().len();
+    let is_used = spec.kustomization_template.is_some() || spec.helm_release_template.is_some();
+    if is_used && length > MAX_NAME {
+        return Err(Error::LongName { length });
+    }
     let (kind, reader) = match (&spec.kustomization_template, &spec.helm_release_template) {
         (None, None) => return Ok(Vec::new()),
         (Some(_), Some(_)) => return Err(Error::BothTemplates),
@@ -268,6 +286,19 @@ mod tests {
             release["interval"],
             objects[0].object.data["spec"]["interval"]
         );
+    }
+
+    #[test]
+    fn b67_name_that_fits_no_label_is_refused() {
+        let mut deployer = deployer(&json!({
+            "sourceRef": {"kind": "Localization", "name": "podinfo"},
+            "kustomizationTemplate": {"path": "./"},
+        }));
+        deployer.metadata.name = Some("n".repeat(63));
+        assert_eq!(flux_objects(&deployer, &snapshot()).unwrap().len(), 2);
+        deployer.metadata.name = Some("n".repeat(64));
+        let error = flux_objects(&deployer, &snapshot()).unwrap_err();
+        assert!(error.to_string().contains("has 64 characters"), "{error}");
     }
 
     #[test]

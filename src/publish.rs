@@ -112,6 +112,13 @@ pub trait Snapshots: Send + Sync {
         layer: &'a Digest,
     ) -> BoxFuture<'a, Result<Option<Published>, Error>>;
 
+    /// Whether Flux can pull this manifest although the content store does not have it (any more).
+    fn serves<'a>(
+        &'a self,
+        repository: &'a Repository,
+        manifest: &'a Digest,
+    ) -> BoxFuture<'a, bool>;
+
     /// Removes manifests that nobody needs any more, as far as that is possible.
     fn release<'a>(&'a self, gone: &'a [(Repository, Digest)]) -> BoxFuture<'a, ()>;
 }

@@ -18,9 +18,9 @@ use super::health::WorkHealth;
 use super::notify::EventsAddress;
 use super::outside::OutsideSecrets;
 use super::pinning::PinImages;
-use super::queue::Queue;
 use super::selection::Selection;
 use super::tenant::Told;
+use super::triggers::Queues;
 use crate::api::{
     ComponentDescriptor, ComponentVersion, Configuration, FluxDeployer, Localization, OcmResource,
     Snapshot,
@@ -110,8 +110,8 @@ pub(super) struct Context {
     pub(super) outside_secrets: Option<Arc<OutsideSecrets>>,
     /// What namespaces were told last.
     pub(super) told: Told,
-    /// For those who know before the watch that a Snapshot is to be looked at.
-    pub(super) snapshots: Queue<Snapshot>,
+    /// For those who know before the watch that something is to be looked at.
+    pub(super) queues: Queues,
 }
 
 /// What the watches show.

@@ -41,6 +41,9 @@ pub(super) use memory::Memories;
 /// A status that only says "waiting" or "progressing" is written when it lasts longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same where the status that is there holds meanwhile.
+const LONG_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A kind that is reconciled.
 pub(super) trait Reconcile:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -215,7 +218,13 @@ impl<K: Reconcile> Run<K> {
             .metrics
             .reconciled(K::NAME, outcome.reason, begun.elapsed());
         let again = self.pause(&outcome);
-        if outcome.state == State::Waiting && !outcome.is_urgent && self.is_patient() {
+        let patience = if outcome.is_patient {
+            LONG_PATIENCE
+        } else {
+            PATIENCE
+        };
+        let may_wait = outcome.state == State::Waiting && !outcome.is_urgent;
+        if may_wait && self.is_patient(patience) {
             return Action::requeue(PATIENCE);
         }
         match self.write(&outcome).await {
@@ -340,13 +349,13 @@ impl<K: Reconcile> Run<K> {
     }
 
     /// Whether the object has not yet waited long enough for it to be worth a write.
-    fn is_patient(&self) -> bool {
+    fn is_patient(&self, patience: Duration) -> bool {
         self.context.memories.with(&self.key, |memory| {
             memory
                 .waiting_since
                 .get_or_insert_with(Instant::now)
                 .elapsed()
-                < PATIENCE
+                < patience
         })
     }
 

@@ -35,6 +35,9 @@ use values::Values;
 
 pub(super) use values::artifact_of;
 
+/// How long until content that is made again is looked for again, where it takes its time.
+const MADE_AGAIN: Duration = Duration::from_secs(10);
+
 const SOURCE_REF: &str = "spec.sourceRef";
 const CONFIG_REF: &str = "spec.configRef";
 
@@ -120,6 +123,13 @@ async fn mutate<K: Mutates>(
             object.status().cloned().unwrap_or_default(),
             waiting,
         )),
+        // The own result is the same as before, wherever it lies.
+        Err(Halt::MadeAgain(waiting)) => {
+            let status = object.status().cloned().unwrap_or_default();
+            Ok(Outcome::waiting(status, waiting)
+                .patiently()
+                .again_after(MADE_AGAIN))
+        }
         Err(Halt::Failed(error)) => Err(*error),
     }
 }

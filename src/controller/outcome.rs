@@ -57,6 +57,9 @@ pub(super) struct Outcome<S> {
     pub(super) is_told: bool,
     /// Whether the status is written at once, although it only says that something is awaited.
     pub(super) is_urgent: bool,
+    /// Whether the status is left for longer than usual where it only says that something is
+    /// awaited: what it says holds meanwhile.
+    pub(super) is_patient: bool,
 }
 
 impl<S> Outcome<S> {
@@ -72,6 +75,7 @@ impl<S> Outcome<S> {
             metadata: Vec::new(),
             is_told: true,
             is_urgent: false,
+            is_patient: false,
         }
     }
 
@@ -103,6 +107,13 @@ impl<S> Outcome<S> {
     #[must_use]
     pub(super) fn at_once(mut self) -> Self {
         self.is_urgent = true;
+        self
+    }
+
+    /// Leaves the status for longer than usual: what it says holds meanwhile.
+    #[must_use]
+    pub(super) fn patiently(mut self) -> Self {
+        self.is_patient = true;
         self
     }
 

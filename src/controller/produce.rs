@@ -102,7 +102,7 @@ where
         })?;
     // Where only the content was missing the object is the same as before, and its watch is silent.
     if seen.is_some_and(|seen| content_is_missing(&seen)) {
-        context.snapshots.push(&namespace, &name);
+        context.queues.snapshots.push(&namespace, &name);
     }
     Ok(name)
 }

@@ -77,7 +77,10 @@ async fn read_all(context: &Context, interval: Duration) -> Result<(), garbage::
 fn wake_snapshots(context: &Context) {
     for snapshot in context.caches.snapshots.state() {
         let namespace = snapshot.namespace().unwrap_or_default();
-        context.snapshots.push(&namespace, &snapshot.name_any());
+        context
+            .queues
+            .snapshots
+            .push(&namespace, &snapshot.name_any());
     }
 }
 

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use kube::Api;
-use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::context::{Context, OutsideRegistry};
 use super::driver::Reconcile;
 use super::outcome::{Fault, Outcome, Retry, Waiting};
 use super::tenant;
-use crate::api::{ORIGINAL_SNAPSHOT_FINALIZER, Reason, Snapshot, SnapshotStatus};
+use crate::api::{ORIGINAL_SNAPSHOT_FINALIZER, Reason, Snapshot, SnapshotStatus, is_ready};
 use crate::deploy::Pullable;
 use crate::oci::Digest;
 use crate::publish::{self, Published};
@@ -100,6 +100,9 @@ impl Reconcile for Snapshot {
             layer, manifest, ..
         }) = found
         else {
+            if let Some(outcome) = self.served_elsewhere(context, &repository).await {
+                return Ok(outcome);
+            }
             let message = format!(
                 "content {digest} of snapshot {repository} is not in the store; it is being made again"
             );
@@ -118,6 +121,35 @@ impl Reconcile for Snapshot {
             .again_after(RECHECK)
             .silent()
             .about("snapshot_digest", layer.to_string()))
+    }
+}
+
+impl Snapshot {
+    /// Another registry still has the image, although this process, which may be new, lacks its
+    /// content: nothing changes for Flux. The owner makes it again, for those who read it here.
+    async fn served_elsewhere(
+        &self,
+        context: &Context,
+        repository: &Repository,
+    ) -> Option<Outcome<SnapshotStatus>> {
+        let status = self.status.clone()?;
+        let is_current = status.digest.as_ref() == Some(&self.spec.digest)
+            && status.tag.as_ref() == Some(&self.spec.tag)
+            && is_ready(&status.conditions);
+        let manifest = status.manifest_digest.as_deref()?.parse().ok()?;
+        if !is_current
+            || !context
+                .pipeline
+                .snapshots()
+                .serves(repository, &manifest)
+                .await
+        {
+            return None;
+        }
+        context.queues.make_again(self.meta());
+        let message = format!("Snapshot with name '{}' is ready", self.name_any());
+        let outcome = Outcome::ready(status, message);
+        Some(outcome.again_after(RECHECK).silent())
     }
 }
 

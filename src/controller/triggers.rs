@@ -33,6 +33,22 @@ pub(super) struct Queues {
     pub(super) flux_deployers: Queue<FluxDeployer>,
 }
 
+impl Queues {
+    /// Has the owners of a Snapshot make its content again.
+    pub(super) fn make_again(&self, snapshot: &ObjectMeta) {
+        let namespace = snapshot.namespace.as_deref().unwrap_or_default();
+        for name in owners(snapshot, "Resource") {
+            self.resources.push(namespace, name);
+        }
+        for name in owners(snapshot, "Localization") {
+            self.localizations.push(namespace, name);
+        }
+        for name in owners(snapshot, "Configuration") {
+            self.configurations.push(namespace, name);
+        }
+    }
+}
+
 /// What fills the queues: dependents are found by what the watches show.
 #[derive(Clone)]
 pub(super) struct Triggers {
@@ -126,10 +142,10 @@ impl Triggers {
                 for kind in ["Resource", "Localization", "Configuration"] {
                     for name in owners(object.meta(), kind) {
                         triggers.readers(kind, &namespace, name);
-                        if change == Change::Deleted || content_is_missing(object) {
-                            triggers.producer_again(kind, &namespace, name);
-                        }
                     }
+                }
+                if change == Change::Deleted || content_is_missing(object) {
+                    triggers.queues.make_again(object.meta());
                 }
             }),
         }
@@ -307,14 +323,6 @@ impl Triggers {
             if reads(&own, &found.spec.mutation) {
                 self.queues.configurations.push(&own, &found.name_any());
             }
-        }
-    }
-
-    fn producer_again(&self, kind: &str, namespace: &str, name: &str) {
-        match kind {
-            "Resource" => self.queues.resources.push(namespace, name),
-            "Localization" => self.queues.localizations.push(namespace, name),
-            _ => self.queues.configurations.push(namespace, name),
         }
     }
 

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn b51_names_of_objects_are_valid_and_differ() {
+    fn b51_b67_names_of_objects_are_valid_and_differ() {
         let none = Identity::default();
         let long = format!("example.org/{}", "a".repeat(240));
         let mut names: Vec<String> = [

@@ -222,6 +222,25 @@ impl Snapshots for Remote {
         .boxed()
     }
 
+    fn serves<'a>(
+        &'a self,
+        repository: &'a Repository,
+        manifest: &'a Digest,
+    ) -> BoxFuture<'a, bool> {
+        async move {
+            let Ok((client, name)) = self.client(repository).await else {
+                return false;
+            };
+            let reference = Reference::Digest(manifest.clone());
+            match client.resolve(&name, &reference).await {
+                Ok(_) => true,
+                // Who does not answer says nothing of what is there.
+                Err(error) => error.class() == Class::Transient,
+            }
+        }
+        .boxed()
+    }
+
     fn release<'a>(&'a self, gone: &'a [(Repository, Digest)]) -> BoxFuture<'a, ()> {
         async move {
             for (repository, manifest) in gone {

@@ -50,7 +50,8 @@ impl Pull {
         }
     }
 
-    async fn ask(&self, method: Method, address: SocketAddr, path: &str) -> reqwest::Response {
+    /// What a path is answered with.
+    pub async fn ask(&self, method: Method, address: SocketAddr, path: &str) -> reqwest::Response {
         let url = format!("https://{address}/v2/{path}");
         let mut request = self.client.request(method, url);
         if let Some((user, password)) = &self.login {

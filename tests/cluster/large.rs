@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the tools of `make tools`"]
-async fn cve_2022_36049_peak_of_memory_is_the_same_for_a_resource_forty_times_as_large() {
+async fn f36_cve_2022_36049_peak_of_memory_is_the_same_for_a_resource_forty_times_as_large() {
     let cluster = Cluster::start(Options {
         flux: Flux::None,
         crds: crds(),

@@ -10,6 +10,7 @@
 mod support;
 
 mod api;
+mod apiserver;
 mod budget;
 mod certified;
 mod component;
@@ -28,10 +29,12 @@ mod leader;
 mod lifecycle;
 mod outside;
 mod pushing;
+mod references;
 mod release;
 mod restarts;
 mod rights;
 mod scene;
+mod secrets;
 mod sharing;
 mod site;
 mod takeover;

@@ -215,6 +215,29 @@ async fn events_are_posted_in_the_form_of_flux() {
     assert_eq!(event["reportingController"], "ocm-controller");
     let version = &event["metadata"]["delivery.ocm.software/component_version"];
     assert_eq!(version, "phoban.io/podinfo:6.3.5", "{event}");
+    // What notification-controller 1.9 decodes, and of the metadata what it keeps.
+    let fields = [
+        "involvedObject",
+        "message",
+        "metadata",
+        "reason",
+        "reportingController",
+        "reportingInstance",
+        "severity",
+        "timestamp",
+    ];
+    let mut seen: Vec<&String> = event.as_object().expect("an object").keys().collect();
+    seen.sort_unstable();
+    assert_eq!(seen, fields);
+    let timestamp = event["timestamp"].as_str().expect("a text");
+    assert!(timestamp.parse::<k8s_openapi::jiff::Timestamp>().is_ok());
+    let api_version = event["involvedObject"]["apiVersion"].as_str();
+    let (group, _) = api_version
+        .and_then(|it| it.split_once('/'))
+        .expect("a group");
+    for key in event["metadata"].as_object().expect("a map").keys() {
+        assert!(key.starts_with(&format!("{group}/")), "{key}");
+    }
 }
 
 #[tokio::test]
@@ -233,14 +256,21 @@ async fn b66_storm_of_requests_is_worked_off_one_run_at_a_time() {
     let before = runs().await;
     let api = site.api("ComponentVersion");
     for number in 0..200 {
-        let token = json!({"reconcile.fluxcd.io/requestedAt": format!("storm-{number}")});
-        let patch = Patch::Merge(json!({"metadata": {"annotations": token}}));
-        api.patch("podinfo", &PatchParams::default(), &patch)
+        // Requests and edits in turn.
+        let patch = if number % 2 == 0 {
+            let token = json!({"reconcile.fluxcd.io/requestedAt": format!("storm-{number}")});
+            json!({"metadata": {"annotations": token}})
+        } else {
+            json!({"spec": {"interval": format!("{number}m")}})
+        };
+        api.patch("podinfo", &PatchParams::default(), &Patch::Merge(patch))
             .await
             .expect("it is there");
     }
     site.until("ComponentVersion", "podinfo", "answered", |object| {
-        object.data["status"]["lastHandledReconcileAt"] == "storm-199"
+        let status = &object.data["status"];
+        status["lastHandledReconcileAt"] == "storm-198"
+            && status["observedGeneration"].as_i64() == object.metadata.generation
     })
     .await;
     site.ready("ComponentVersion", "podinfo").await;

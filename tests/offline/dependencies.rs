@@ -1,8 +1,11 @@
 //! `Cargo.lock` fits `deny.toml`, as far as that can be told without `cargo deny` and its data.
 
-use semver::{Version, VersionReq};
+use std::collections::BTreeSet;
 
-use crate::files::{below, text};
+use semver::{Version, VersionReq};
+use serde_json::Value;
+
+use crate::files::{below, path, text};
 
 /// Name and version of each crate that is locked, and where it comes from.
 fn locked() -> Vec<(String, Version, String)> {
@@ -99,6 +102,116 @@ fn cve_2021_41254_cve_2022_24817_no_program_is_started() {
         ] {
             assert!(!code.contains(name), "{file} names {name}");
         }
+    }
+}
+
+/// The licences of `deny.toml`.
+fn accepted() -> Vec<String> {
+    let text = text("deny.toml");
+    let (_, list) = text.split_once("\nallow = [").expect("a list of licences");
+    let (list, _) = list.split_once(']').expect("its end");
+    let names = list.split(',').map(|name| name.trim().trim_matches('"'));
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether an expression of SPDX can be fulfilled by these licences. (`/` is an old way to write
+/// "or".)
+fn is_accepted(expression: &str, accepted: &[String]) -> bool {
+    let expression = expression.replace('/', " OR ");
+    let mut depth = 0;
+    let mut parts = vec![String::new()];
+    let mut operators = Vec::new();
+    for word in expression
+        .replace('(', " ( ")
+        .replace(')', " ) ")
+        .split_whitespace()
+    {
+        match word {
+            "OR" | "AND" if depth == 0 => {
+                operators.push(word.to_owned());
+                parts.push(String::new());
+                continue;
+            }
+            "(" => depth += 1,
+            ")" => depth -= 1,
+            _ => {}
+        }
+        let part = parts.last_mut().expect("there is one");
+        if !part.is_empty() {
+            part.push(' ');
+        }
+        part.push_str(word);
+    }
+    if let [only] = &parts[..] {
+        let inner = only.strip_prefix("( ").and_then(|it| it.strip_suffix(" )"));
+        return match inner {
+            Some(inner) => is_accepted(inner, accepted),
+            None => accepted.contains(only),
+        };
+    }
+    // "And" binds closer: each run of it has to be fulfilled as a whole.
+    let mut all = is_accepted(&parts[0], accepted);
+    for (operator, part) in operators.iter().zip(&parts[1..]) {
+        if operator == "OR" {
+            if all {
+                return true;
+            }
+            all = is_accepted(part, accepted);
+        } else {
+            all = all && is_accepted(part, accepted);
+        }
+    }
+    all
+}
+
+#[test]
+fn expressions_of_licences_are_read() {
+    let accepted = ["MIT", "Zlib", "Apache-2.0 WITH LLVM-exception"].map(str::to_owned);
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("GPL-3.0 OR MIT", true),
+        ("GPL-3.0 AND MIT", false),
+        ("(GPL-3.0 OR MIT) AND Zlib", true),
+        ("(GPL-3.0 OR MIT) AND ISC", false),
+        ("GPL-3.0/MIT", true),
+        ("Apache-2.0 WITH LLVM-exception OR ISC", true),
+        ("ISC AND MIT OR Zlib", true),
+    ] {
+        assert_eq!(is_accepted(expression, &accepted), expected, "{expression}");
+    }
+}
+
+/// All crates that the program or its tests are built from, on either architecture.
+#[test]
+fn licences_are_those_that_are_accepted() {
+    let accepted = accepted();
+    assert!(accepted.len() > 5, "{accepted:?}");
+    for host in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version=1", "--locked", "--offline"])
+            .args(["--filter-platform", host])
+            .current_dir(path(""))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let used = metadata["resolve"]["nodes"].as_array().unwrap();
+        let used: BTreeSet<&str> = used.iter().filter_map(|node| node["id"].as_str()).collect();
+        let mut seen = 0;
+        for package in metadata["packages"].as_array().unwrap() {
+            if package["id"].as_str().is_some_and(|id| used.contains(id)) {
+                let (name, licence) = (&package["name"], package["license"].as_str());
+                let licence = licence.unwrap_or_default();
+                assert!(is_accepted(licence, &accepted), "{name}: {licence:?}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 100, "{seen} crates");
     }
 }
 

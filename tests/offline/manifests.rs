@@ -79,6 +79,54 @@ fn manifests_that_are_wrong_are_refused() {
     }
 }
 
+/// Each of these is tested for that it leads into no other namespace; what else there is names
+/// something in the object's own.
+#[test]
+fn b59_fields_that_can_name_a_namespace_are_those_that_are_tested() {
+    fn collect(path: &str, schema: &Value, found: &mut Vec<String>) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            if name == "namespace" {
+                found.push(path.clone());
+            }
+            collect(&path, property, found);
+        }
+        for below in ["items", "additionalProperties"] {
+            if schema[below].is_object() {
+                collect(path, &schema[below], found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for crd in documents(&text("crds/delivery.ocm.software.yaml")) {
+        let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        collect(&format!("{kind} spec"), schema, &mut found);
+    }
+    let mutation = [
+        "configRef.namespace",
+        // Refused as a whole.
+        "patchStrategicMerge.source.sourceRef.namespace",
+        "sourceRef.namespace",
+        "valuesFrom.fluxSource.sourceRef.namespace",
+        "valuesFrom.sourceRef.namespace",
+    ];
+    let of = |kind: &str, fields: &[&str]| -> Vec<String> {
+        let named = fields.iter().map(|field| format!("{kind} spec.{field}"));
+        named.collect()
+    };
+    let mut expected = [
+        of("Localization", &mutation),
+        of("Configuration", &mutation),
+        of("Resource", &["sourceRef.namespace"]),
+        of("FluxDeployer", &["sourceRef.namespace"]),
+    ]
+    .concat();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
 /// Checks the objects of our kinds among these and counts them.
 fn check(schemas: &BTreeMap<String, Validator>, file: &str, objects: &[Value]) -> usize {
     let ours: Vec<&Value> = objects

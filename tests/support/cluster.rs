@@ -114,9 +114,24 @@ impl Cluster {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(format!("{number}.kubeconfig"));
-        fs::write(&path, self.control_plane.kubeconfig(token))
-            .expect("the scratch folder is writable");
+        let config = self.control_plane.kubeconfig(token);
+        fs::write(&path, config).expect("the scratch folder is writable");
         path
+    }
+
+    /// As [`kubeconfig`](Self::kubeconfig), by a proxy that speaks no TLS.
+    pub fn kubeconfig_by(&self, proxy: SocketAddr, token: &str) -> PathBuf {
+        let path = self.kubeconfig(token);
+        let config = fs::read_to_string(&path).expect("it was just written");
+        let direct = format!("https://{}", self.api_server());
+        let config = config.replace(&direct, &format!("http://{proxy}"));
+        fs::write(&path, config).expect("the scratch folder is writable");
+        path
+    }
+
+    /// The certificate of the API server's authority.
+    pub fn ca_pem(&self) -> String {
+        self.control_plane.ca_pem()
     }
 
     /// A token of a `ServiceAccount`, valid for an hour.
@@ -209,6 +224,11 @@ impl Cluster {
     /// The API server, to pause it or to end and [`restart`](Self::restart_api_server) it.
     pub fn api_server_process(&mut self) -> &mut Process {
         self.control_plane.api_server()
+    }
+
+    /// The database, to pause it.
+    pub fn etcd_process(&mut self) -> &mut Process {
+        self.control_plane.etcd()
     }
 
     /// Starts the API server anew, with the same address and content.

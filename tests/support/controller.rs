@@ -20,6 +20,8 @@ pub struct ControllerOptions {
     pub arguments: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// The proxy by which it speaks to the API server, where it is not asked directly.
+    pub by: Option<SocketAddr>,
     /// The address that it gives to Flux, where it is not the one that it listens on.
     pub announced: Option<SocketAddr>,
 }
@@ -37,7 +39,10 @@ impl Controller {
         let folder = scratch::folder("controller");
         let setup = Setup {
             program: PathBuf::from(program),
-            kubeconfig: cluster.kubeconfig(&options.token),
+            kubeconfig: match options.by {
+                Some(proxy) => cluster.kubeconfig_by(proxy, &options.token),
+                None => cluster.kubeconfig(&options.token),
+            },
             data: folder.join("data"),
             folder,
             registry: ports::free(),
@@ -90,6 +95,11 @@ impl Controller {
     /// The address under which Flux pulls snapshots.
     pub fn registry_address(&self) -> SocketAddr {
         self.setup.registry
+    }
+
+    /// The address of its probes.
+    pub fn health_address(&self) -> SocketAddr {
+        self.setup.health
     }
 
     /// Where it keeps its content store.

@@ -12,11 +12,11 @@
     reason = "shared by several test binaries, each of which uses a part"
 )]
 
+pub mod between;
 pub mod certificates;
 pub mod cluster;
 pub mod controller;
 pub mod git;
-
 pub mod large;
 pub mod made;
 pub mod manifests;

@@ -83,11 +83,16 @@ impl Process {
         }
     }
 
-    /// Asks the program to end and waits until it has.
-    pub async fn stop(&mut self) -> ExitStatus {
+    /// Asks the program to end, as Kubernetes does.
+    pub fn ask_to_end(&self) {
         if self.ended.is_none() {
             self.signal("TERM");
         }
+    }
+
+    /// Asks the program to end and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.ask_to_end();
         let begun = Instant::now();
         loop {
             if let Some(status) = self.exit_status() {

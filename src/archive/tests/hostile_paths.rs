@@ -249,7 +249,7 @@ fn rustsec_2018_0002_rustsec_2021_0080_links_overwrite_nothing() {
 }
 
 #[test]
-fn cve_2026_50163_hard_link_relative_to_the_working_directory_is_refused() {
+fn cve_2026_50163_ghsa_fxhp_mv3v_67qp_hard_link_relative_to_the_working_directory_is_refused() {
     let archive = ArchiveBuilder::new().link(b'1', "x", "../Cargo.toml").end();
     assert_refused(&archive, "a hard link");
 }

@@ -114,8 +114,9 @@ where
             Ok(_) => self.pauses.reset(),
             Err(error) => {
                 self.pause = Some(self.pauses.next().unwrap_or(LONGEST_PAUSE));
-                // What a watch knows of a kind that is gone is of no use when it comes back.
-                if is_missing(error) {
+                // What a watch knows of a kind that is gone is of no use when it comes back, nor a
+                // place to go on from that is forgotten, which the library would try for ever.
+                if is_missing(error) || is_expired(error) {
                     let (api, config) = (self.api.clone(), self.config.clone());
                     self.events = watcher::watcher(api, config).boxed();
                 }
@@ -128,6 +129,11 @@ where
 /// Whether the API server does not know the kind.
 pub(super) fn is_missing(error: &watcher::Error) -> bool {
     status_code(error) == Some(404)
+}
+
+/// Whether a watch cannot go on where it ended.
+fn is_expired(error: &watcher::Error) -> bool {
+    status_code(error) == Some(410)
 }
 
 /// Whether the right to list or watch is missing.

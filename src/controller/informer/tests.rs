@@ -161,7 +161,13 @@ async fn f20_list_after_410_tells_of_what_went_and_of_nothing_that_is_the_same()
     let events = next(&mut requests).await.watch();
     assert_eq!(watch.told_so_far(), Vec::<String>::new());
     assert_eq!(watch.store.len(), 3);
+    // The same as an answer, in place of an event.
     drop(events);
+    next(&mut requests).await.answer(410, &gone);
+    next(&mut requests).await.list("12", &[object("new", "9")]);
+    let mut told = [watch.told().await, watch.told().await];
+    told.sort_unstable();
+    assert_eq!(told, ["-changed", "-kept"]);
 }
 
 #[tokio::test]

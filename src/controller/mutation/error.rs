@@ -130,6 +130,8 @@ impl Fault for Error {
 /// Why there is no outcome yet.
 pub(super) enum Halt {
     Waiting(Waiting),
+    /// Content that was read before is being made again.
+    MadeAgain(Waiting),
     Failed(Box<Error>),
 }
 

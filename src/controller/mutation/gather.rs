@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::error::{Error, Halt};
 use super::{CONFIG_REF, SOURCE_REF};
-use crate::api::{ComponentVersion, ObjectReference, ResourceReference, Snapshot};
+use crate::api::{ComponentVersion, ObjectReference, Reason, ResourceReference, Snapshot};
 use crate::chain::chain;
 use crate::controller::context::Context;
 use crate::controller::lookup::{Role, Source};
 use crate::controller::origin::{Origin, origin, path_of, selector_of};
+use crate::controller::outcome::Waiting;
 use crate::controller::resource::identity;
 use crate::controller::snapshot::repository_of;
 use crate::mutation::ConfigData;
@@ -79,7 +80,17 @@ pub(super) async fn layer_of(context: &Context, snapshot: &Snapshot) -> Result<L
         .published(&repository, &tag_for(&snapshot.spec.tag), &digest)
         .await
         .map_err(failed)?;
-    found.ok_or_else(|| failed(pipeline::Error::ContentMissing { digest }))
+    found.ok_or_else(|| {
+        // Its owner makes the content again once the Snapshot was looked at.
+        context.queues.snapshots.push(
+            snapshot.metadata.namespace.as_deref().unwrap_or_default(),
+            snapshot.metadata.name.as_deref().unwrap_or_default(),
+        );
+        let message = format!(
+            "source ref not yet ready: content {digest} of snapshot {repository} is being made again"
+        );
+        Halt::MadeAgain(Waiting::new(Reason::SourceRefNotReady, message))
+    })
 }
 
 /// Reads the rules from the resource that `configRef` names.

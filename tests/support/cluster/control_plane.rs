@@ -60,6 +60,16 @@ impl ControlPlane {
         &mut self.api_server
     }
 
+    /// The database.
+    pub fn etcd(&mut self) -> &mut Process {
+        &mut self.etcd
+    }
+
+    /// The certificate of the API server's authority.
+    pub fn ca_pem(&self) -> String {
+        fs::read_to_string(self.files.path("ca.crt")).expect("it was written at the start")
+    }
+
     /// Ends the API server if it runs, and starts it again.
     pub fn start_api_server(&mut self) {
         self.api_server.kill();
