@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
 use crate::command_line::printed;
-use crate::files::path;
+use crate::files::{path, text};
 use crate::pod;
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -46,6 +46,40 @@ fn image_holds_one_static_binary_and_runs_as_nobody() {
         said.contains("statically linked") || said.contains("not a dynamic executable"),
         "{said}"
     );
+}
+
+/// The stage that compiles needs a base image, which no test pulls: what can be said without it.
+#[test]
+fn compile_stage_builds_as_make_binary_does() {
+    let (dockerfile, makefile) = (text("Dockerfile"), text("Makefile"));
+    let manifest = text("Cargo.toml");
+    let version = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "));
+    let version = version.expect("a version").trim_matches('"');
+    let base = format!("FROM docker.io/library/rust:{version}-slim-bookworm AS build");
+    assert!(dockerfile.contains(&base), "{base}");
+    for part in [
+        "SOURCE_DATE_EPOCH=0",
+        "-C target-feature=+crt-static",
+        "cargo build --release --locked",
+        "--bin ocm-controller --target",
+        "=/cargo\"",
+    ] {
+        assert!(dockerfile.contains(part), "the Dockerfile lacks {part}");
+        assert!(makefile.contains(part), "the Makefile lacks {part}");
+    }
+    // It lies there where the Makefile says that it lies.
+    assert!(dockerfile.contains("WORKDIR /src\n") && makefile.contains("$(CURDIR)=/src"));
+    let run = dockerfile.split("\nRUN ").nth(1).expect("one step");
+    let run = run.split("\n\n").next().expect("its lines");
+    let shell = Command::new("sh").args(["-n", "-c", run]).output().unwrap();
+    assert!(shell.status.success(), "{}", complaint(&shell));
+    // What the build takes along is the source, and not what was built of it.
+    let left_out = text(".dockerignore");
+    for folder in ["/target", "/.git"] {
+        assert!(left_out.lines().any(|line| line == folder), "{folder}");
+    }
 }
 
 #[test]
