@@ -78,6 +78,16 @@ impl Reconcile for ComponentVersion {
         Some(self.spec.interval.into())
     }
 
+    /// What the keys of today did not sign is not verified, whatever those of yesterday did: nothing
+    /// more is taken out of it.
+    fn status_after(&self, error: &Error) -> ComponentVersionStatus {
+        let mut status = self.status.clone().unwrap_or_default();
+        if error.is_verdict() {
+            status.verified = status.verified.map(|_| false);
+        }
+        status
+    }
+
     fn forget(context: &Context, namespace: &str, name: &str) {
         context.credentials.forget(namespace, name);
     }

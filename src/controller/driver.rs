@@ -82,6 +82,12 @@ pub(super) trait Reconcile:
         std::future::ready(Ok(()))
     }
 
+    /// The kind's own status fields after a reconcile that failed: as they were, unless the failure
+    /// says that one of them does not hold any more.
+    fn status_after(&self, _error: &Self::Error) -> Self::Status {
+        self.status().cloned().unwrap_or_default()
+    }
+
     /// Drops what the process keeps of an object that is gone.
     fn forget(_context: &Context, _namespace: &str, _name: &str) {}
 
@@ -281,7 +287,11 @@ impl<K: Reconcile> Run<K> {
                 } else {
                     fault.reason()
                 };
-                self.failed(reason, fault.retry(), &chain(&fault))
+                let failed = self.failed(reason, fault.retry(), &chain(&fault));
+                Outcome {
+                    status: self.object.status_after(&fault),
+                    ..failed
+                }
             }
             Err(_) => {
                 error!("the reconcile panicked");

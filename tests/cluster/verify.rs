@@ -319,6 +319,27 @@ async fn what_no_longer_is_what_was_signed_is_not_used_either() {
     component(&scene, "back", podinfo, ">=6.3.5", &by("alice", "alice")).await;
     let found = scene.ready("ComponentVersion", "ocm-system", "back").await;
     assert_eq!(found.data["status"]["reconciledVersion"], "6.3.5");
+    assert_eq!(found.data["status"]["verified"], true);
+
+    // Nor what another one signed than is trusted now.
+    let of_back = resource.replace("name: podinfo", "name: back");
+    scene.cluster.apply(&of_back).await;
+    scene.ready("Resource", "ocm-system", "deployment").await;
+    component(&scene, "back", podinfo, ">=6.3.5", &by("alice", "mallory")).await;
+    let found = scene
+        .fails("ComponentVersion", "ocm-system", "back", failed)
+        .await;
+    assert!(found.contains("none of its versions"), "{found}");
+    let versions = scene.api("ComponentVersion", "ocm-system").await;
+    let found = versions.get("back").await.expect("it is there");
+    assert_eq!(found.data["status"]["verified"], false);
+    scene
+        .cluster
+        .apply(&of_back.replace("interval: 10m", "interval: 9m"))
+        .await;
+    scene
+        .fails("Resource", "ocm-system", "deployment", reason)
+        .await;
 
     // B55: the image's reference leads to another image than was signed.
     let (media_type, manifest) = scene

@@ -95,6 +95,16 @@ pub(in crate::controller) enum Error {
     WriteDescriptor { name: String, source: apply::Error },
 }
 
+impl Error {
+    /// Whether it was found out that what is there is not what was signed.
+    pub(super) fn is_verdict(&self) -> bool {
+        match self {
+            Self::Verify { source, .. } | Self::NoneVerifies { source, .. } => source.is_verdict(),
+            _ => false,
+        }
+    }
+}
+
 impl Fault for Error {
     fn reason(&self) -> Reason {
         match self {
