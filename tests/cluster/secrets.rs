@@ -17,6 +17,7 @@ use crate::support::cluster::{Cluster, Flux, Options};
 use crate::support::controller::{Controller, ControllerOptions};
 use crate::support::in_repository;
 use crate::support::registry::{Registry, RegistryOptions};
+use crate::support::wait::is_ready;
 
 /// Asserts that a message has all these words.
 fn assert_says(message: &str, words: &[&str]) {
@@ -91,10 +92,11 @@ spec:
     let large = site.run("Configuration", "configured", "large").await;
     assert!(!message(&large).contains("xxx"), "{}", message(&large));
     write("values.yaml", "replicas: 3").await;
-    site.ready("Configuration", "configured").await;
+    let good = site.run("Configuration", "configured", "good").await;
+    assert!(is_ready(Some(&good)), "{}", message(&good));
 
     // It goes bad again, and is deleted: what was made of it stays.
-    let before = site.get("Configuration", "configured").await.data["status"].clone();
+    let before = good.data["status"].clone();
     write("values.yaml", "- canary").await;
     site.request("Configuration", "configured", "bad-again")
         .await;
