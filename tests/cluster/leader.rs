@@ -1,4 +1,4 @@
-//! Two controllers with leader election: one acts, whatever happens to it.
+//! Several controllers with leader election: one acts, whatever happens to it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use kube::ResourceExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::outside;
+use crate::restarts::marks;
 use crate::scene::{PROGRAM, Scene, TIMEOUT, arguments_for};
-use crate::site::{OF_FLUX, Site};
+use crate::site::{OF_FLUX, PRIVATE, Site};
 use crate::support::cluster::Flux;
 use crate::support::cluster::audit::AuditEvent;
 use crate::support::controller::{Controller, ControllerOptions};
@@ -50,27 +52,31 @@ impl Service {
     }
 }
 
-/// Two controllers with accounts of their own, so that the audit log tells them apart.
-struct Pair {
-    controllers: [Controller; 2],
+/// Whose accounts they have, so that the audit log tells them apart.
+const NAMES: [&str; 3] = ["first", "second", "third"];
+
+/// Several controllers, each with an account of its own.
+struct Replicas {
+    controllers: Vec<Controller>,
     service: Service,
 }
 
-impl Pair {
-    async fn start(scene: &Scene) -> Self {
+impl Replicas {
+    /// So many, with these arguments besides those for the election.
+    async fn start(scene: &Scene, count: usize, arguments: &[String]) -> Self {
         let service = Service::start(([127, 0, 0, 1], 1).into()).await;
-        let controllers = [
-            start(scene, &service, "first").await,
-            start(scene, &service, "second").await,
-        ];
+        let mut controllers = Vec::new();
+        for name in &NAMES[..count] {
+            controllers.push(start(scene, &service, name, arguments).await);
+        }
         Self {
             controllers,
             service,
         }
     }
 
-    /// Waits until one of those that `may_lead` is the leader, and has the Service lead to it.
-    async fn leader(&mut self, scene: &Scene, may_lead: [bool; 2]) -> usize {
+    /// Waits until one is the leader, and not `old`, and has the Service lead to it.
+    async fn leader(&mut self, scene: &Scene, old: Option<usize>) -> usize {
         let leases = scene
             .cluster
             .api("coordination.k8s.io/v1", "Lease", "ocm-system")
@@ -89,7 +95,7 @@ impl Pair {
                 !holder.is_empty() && text.contains(holder)
             });
             match found {
-                Some(found) if may_lead[found] => Ok(found),
+                Some(found) if Some(found) != old => Ok(found),
                 _ => Err(format!("{holder:?} is the leader")),
             }
         })
@@ -98,9 +104,50 @@ impl Pair {
         *self.service.target.lock().expect("nobody panics with it") = address;
         leader
     }
+
+    /// Kills and pauses the leader in turn, in the middle of its work on a site that `site` makes;
+    /// whoever comes after it finishes that, and goes on to lead. Gives the last one.
+    async fn endure<'a>(
+        &mut self,
+        scene: &'a Scene,
+        site: impl AsyncFn(String) -> Site<'a>,
+        rounds: usize,
+    ) -> usize {
+        let mut leader = self.leader(scene, None).await;
+        for round in 0..rounds {
+            let fault = [Fault::Kill, Fault::Pause][round % 2];
+            let old = leader;
+            let begun = site(format!("round-{round}")).await;
+            begun.apply(&begun.guide(PRIVATE)).await;
+            match fault {
+                Fault::Kill => self.controllers[old].kill(),
+                Fault::Pause => self.controllers[old].process().pause(),
+            }
+            leader = self.leader(scene, Some(old)).await;
+            begun.settled().await;
+            match fault {
+                Fault::Kill => self.controllers[old].start_again().await,
+                Fault::Pause => self.controllers[old].process().resume(),
+            }
+            // Whoever was away leads no more, and lets the other one work.
+            let after = site(format!("after-{round}")).await;
+            after.apply(&after.guide(PRIVATE)).await;
+            after.settled().await;
+            assert_eq!(self.leader(scene, None).await, leader, "{fault:?}");
+        }
+        let (count, wrong) = writes_of_others(&scene.cluster.audit_log());
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert!(count > rounds * 20, "{count} writes");
+        leader
+    }
 }
 
-async fn start(scene: &Scene, service: &Service, name: &str) -> Controller {
+/// How often the leader is taken away: by `LEADER_ROUNDS`, else `otherwise`.
+fn rounds(otherwise: usize) -> usize {
+    std::env::var("LEADER_ROUNDS").map_or(otherwise, |rounds| rounds.parse().expect("a number"))
+}
+
+async fn start(scene: &Scene, service: &Service, name: &str, more: &[String]) -> Controller {
     let account = format!(
         "
 apiVersion: v1
@@ -118,6 +165,12 @@ kind: RoleBinding
 metadata: {{name: {name}, namespace: ocm-system}}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: ocm-controller-leader-election}}
 subjects: [{{kind: ServiceAccount, name: {name}, namespace: ocm-system}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: {name}-secrets, namespace: ocm-system}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: ocm-controller}}
+subjects: [{{kind: ServiceAccount, name: {name}, namespace: ocm-system}}]
 "
     );
     scene.cluster.apply(&account).await;
@@ -132,6 +185,7 @@ subjects: [{{kind: ServiceAccount, name: {name}, namespace: ocm-system}}]
         ]
         .map(str::to_owned),
     );
+    arguments.extend(more.iter().cloned());
     let options = ControllerOptions {
         token: scene
             .cluster
@@ -162,7 +216,7 @@ async fn orders(site: &Site<'_>) -> BTreeMap<String, String> {
 fn writes_of_others(log: &[AuditEvent]) -> (usize, Vec<String>) {
     let is_ours = |event: &&AuditEvent| {
         let user = event.user.strip_prefix("system:serviceaccount:ocm-system:");
-        user.is_some_and(|name| ["first", "second"].contains(&name)) && event.is_write()
+        user.is_some_and(|name| NAMES.contains(&name)) && event.is_write()
     };
     let (mut holder, mut count, mut wrong) = (String::new(), 0, Vec::new());
     for event in log.iter().filter(is_ours) {
@@ -180,54 +234,60 @@ fn writes_of_others(log: &[AuditEvent]) -> (usize, Vec<String>) {
     (count, wrong)
 }
 
+/// A scene without the controller that it comes with, which would be one more.
+async fn scene() -> Scene {
+    let scene = Scene::start_with(Flux::Kustomize, &[]).await;
+    scene.controller.lock().await.kill();
+    scene.load_private("phoban01-air-gapped").await;
+    scene
+}
+
 #[tokio::test]
 #[ignore = "needs the tools of `make tools`"]
 async fn f39_f17_one_of_two_acts_although_the_leader_is_killed_and_paused() {
-    let rounds = std::env::var("LEADER_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap());
-    let scene = Scene::start_with(Flux::Kustomize, &[]).await;
-    // Its own controller would be a third one.
-    scene.controller.lock().await.kill();
-    scene.load_private("phoban01-air-gapped").await;
-    let mut pair = Pair::start(&scene).await;
-    let mut leader = pair.leader(&scene, [true, true]).await;
+    let scene = scene().await;
+    let mut replicas = Replicas::start(&scene, 2, &[]).await;
+    replicas.leader(&scene, None).await;
     let first = Site::complete(&scene, "before").await;
     let before = orders(&first).await;
     assert_eq!(before.len(), 2, "{before:?}");
 
-    for round in 0..rounds {
-        let fault = [Fault::Kill, Fault::Pause][round % 2];
-        let (old, other) = (leader, 1 - leader);
-        // In the middle of its work.
-        let site = Site::new(&scene, &format!("round-{round}")).await;
-        site.apply(&site.guide(crate::site::PRIVATE)).await;
-        match fault {
-            Fault::Kill => pair.controllers[old].kill(),
-            Fault::Pause => pair.controllers[old].process().pause(),
-        }
-        let mut may_lead = [false, false];
-        may_lead[other] = true;
-        leader = pair.leader(&scene, may_lead).await;
-        site.settled().await;
-        match fault {
-            Fault::Kill => pair.controllers[old].start_again().await,
-            Fault::Pause => pair.controllers[old].process().resume(),
-        }
-        // Whoever was away leads no more, and lets the other one work.
-        let site = Site::complete(&scene, &format!("after-{round}")).await;
-        assert_eq!(pair.leader(&scene, [true, true]).await, leader, "{fault:?}");
-        drop(site);
-    }
+    let site = async |name: String| Site::new(&scene, &name).await;
+    let leader = replicas.endure(&scene, site, rounds(4)).await;
 
     assert_eq!(orders(&first).await, before);
-    let (count, wrong) = writes_of_others(&scene.cluster.audit_log());
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(count > rounds * 20, "{count} writes");
     // The one that leads gives the Lease up when it is asked to end, and the other need not wait.
-    let status = pair.controllers[leader].stop().await;
+    let status = replicas.controllers[leader].stop().await;
     assert!(status.success(), "{status}");
-    let output = pair.controllers[leader].process().output();
+    let output = replicas.controllers[leader].process().output();
     assert!(output.contains("gave up the Lease"), "{output}");
-    let mut may_lead = [true, true];
-    may_lead[leader] = false;
-    pair.leader(&scene, may_lead).await;
+    replicas.leader(&scene, Some(leader)).await;
+}
+
+/// Where results are pushed to another registry, nothing is lost with a leader: the next one finds
+/// all of it there, and nothing of what was settled is written again, be it a status.
+#[tokio::test]
+#[ignore = "needs the tools of `make tools`"]
+async fn f39_f17_one_of_three_acts_on_another_registry_and_nothing_flaps() {
+    let registry = outside::registry().await;
+    let host = registry.address().to_string();
+    let scene = scene().await;
+    outside::allow(&scene, &host).await;
+    outside::give_secrets(&scene, &registry, &host).await;
+    let arguments = outside::arguments(&registry);
+    let mut replicas = Replicas::start(&scene, 3, &arguments).await;
+    replicas.leader(&scene, None).await;
+    let site = async |name: String| Site::new(&scene, &name).await;
+    let first = site("before".to_owned()).await;
+    first.apply(&first.guide(PRIVATE)).await;
+    first.settled().await;
+    for snapshot in first.list("Snapshot").await {
+        first.ready("Snapshot", &snapshot.name_any()).await;
+    }
+    let before = marks(&first).await;
+    assert_eq!(before.len(), 9, "{before:?}");
+
+    replicas.endure(&scene, site, rounds(2)).await;
+
+    assert_eq!(marks(&first).await, before);
 }

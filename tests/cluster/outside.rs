@@ -24,7 +24,8 @@ use crate::support::wait::eventually;
 const PULL_SECRET: &str = "ocm-registry-pull";
 const CA_SECRET: &str = "ocm-registry-ca";
 
-async fn registry() -> Registry {
+/// An empty registry for snapshots.
+pub async fn registry() -> Registry {
     Registry::start(RegistryOptions {
         tls: vec!["snapshots.example.org".to_owned()],
         password: Some((USER.to_owned(), PASSWORD.to_owned())),
@@ -170,25 +171,11 @@ async fn snapshot_stays_while_its_registry_does_not_answer() {
 async fn guide_is_deployed_from_another_registry_which_is_cleaned_afterwards() {
     let registry = registry().await;
     let host = registry.address().to_string();
-    let folder = scratch::folder("outside");
-    let password = folder.join("password.json");
-    fs::write(&password, registry.docker_config(&host)).expect("the folder is writable");
-    let arguments = [
-        format!("--registry=oci://{host}/ocm"),
-        format!("--registry-credentials={}", password.display()),
-        "--registry-pull-secret=snapshots".to_owned(),
-        "--registry-ca-secret=snapshots-ca".to_owned(),
-        format!("--ca-file={}", registry.ca_file().display()),
-        "--gc-interval=1s".to_owned(),
-    ];
+    let mut arguments = arguments(&registry);
+    arguments.push("--gc-interval=1s".to_owned());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let scene = Scene::start_with(Flux::Kustomize, &arguments).await;
-    let values = [
-        format!("--set=outsideRegistry.url=oci://{host}/ocm"),
-        "--set=outsideRegistry.pullSecret=snapshots".to_owned(),
-        "--set=outsideRegistry.caSecret=snapshots-ca".to_owned(),
-    ];
-    give_rights(&scene.cluster, "ocm-system", &values).await;
+    allow(&scene, &host).await;
     scene.load_private("phoban01-air-gapped").await;
     let site = Site::new(&scene, "outside").await;
     site.apply(&site.guide(PRIVATE)).await;
@@ -288,7 +275,32 @@ async fn secrets_are_copied(site: &Site<'_>) {
     .await;
 }
 
-async fn give_secrets(scene: &Scene, registry: &Registry, host: &str) {
+/// The arguments by which a controller pushes there.
+pub fn arguments(registry: &Registry) -> Vec<String> {
+    let host = registry.address().to_string();
+    let password = scratch::folder("outside").join("password.json");
+    fs::write(&password, registry.docker_config(&host)).expect("the folder is writable");
+    vec![
+        format!("--registry=oci://{host}/ocm"),
+        format!("--registry-credentials={}", password.display()),
+        "--registry-pull-secret=snapshots".to_owned(),
+        "--registry-ca-secret=snapshots-ca".to_owned(),
+        format!("--ca-file={}", registry.ca_file().display()),
+    ]
+}
+
+/// Gives the rights that the chart does for that.
+pub async fn allow(scene: &Scene, host: &str) {
+    let values = [
+        format!("--set=outsideRegistry.url=oci://{host}/ocm"),
+        "--set=outsideRegistry.pullSecret=snapshots".to_owned(),
+        "--set=outsideRegistry.caSecret=snapshots-ca".to_owned(),
+    ];
+    give_rights(&scene.cluster, "ocm-system", &values).await;
+}
+
+/// Makes the Secrets by which Flux pulls from there, for the controller to copy.
+pub async fn give_secrets(scene: &Scene, registry: &Registry, host: &str) {
     let cluster = &scene.cluster;
     let server = format!("--docker-server={host}");
     let (user, password) = (

@@ -15,7 +15,7 @@ use crate::support::wait::eventually;
 
 /// Each object as `KIND/NAME`, with what must not change: for ours the resource version, for
 /// those of Flux, which write their own status, the generation.
-async fn marks(site: &Site<'_>) -> BTreeMap<String, String> {
+pub async fn marks(site: &Site<'_>) -> BTreeMap<String, String> {
     let mut marks = BTreeMap::new();
     for kind in OURS {
         for object in site.list(kind).await {
