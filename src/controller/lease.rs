@@ -213,7 +213,9 @@ impl Candidate {
         let Some(found) = found else {
             return self.create_when_due(now).await;
         };
-        let observation = Observation::of(found, self.seen.take(), now);
+        // Seen only now: `now` may be long ago where this process was stopped on the way, and in that
+        // time it has not watched the holder.
+        let observation = Observation::of(found, self.seen.take(), Instant::now());
         let step = observation.step(&self.identity, &self.terms, now);
         self.seen = Some(observation.clone());
         match step {

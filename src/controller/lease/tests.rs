@@ -223,3 +223,17 @@ async fn f40_lease_that_is_emptied_is_held_by_one_again() {
     });
     join_all(rounds).await;
 }
+
+/// Stopped between its look at the clock and the request, it has not watched the holder meanwhile.
+#[tokio::test]
+async fn f17_time_in_which_a_candidate_was_stopped_is_not_silence_of_the_holder() {
+    let server = Server::with(&json!({"holderIdentity": "other", "leaseDurationSeconds": 1}));
+    let (mut candidate, _claim) = Candidate::new(server.client(), terms(), "me".to_owned());
+    let before_the_stop = Instant::now()
+        .checked_sub(Duration::from_secs(10))
+        .expect("the clock runs for longer");
+    let turn = candidate.turn(before_the_stop).await;
+    assert!(matches!(turn, Ok(Turn::Waiting)));
+    let turn = candidate.turn(Instant::now()).await;
+    assert!(matches!(turn, Ok(Turn::Waiting)));
+}
